@@ -1,0 +1,45 @@
+"""The flags that training commands share; every field of a Recipe is one."""
+
+import dataclasses
+
+from absl import flags
+
+from experiments.recipes import RECIPE_NAMES
+from keras_aaa.models.precision import POLICIES
+from keras_aaa.training import Recipe
+from keras_aaa.training.recipe import LEARNING_RATE_SCHEDULES
+
+FLAGS = flags.FLAGS
+
+
+def define_run_flags(default_dataset: str = "mnist") -> None:
+    """Define where and how a command runs."""
+    flags.DEFINE_string("dataset", default_dataset, "Data set, by its tensorflow-datasets name.")
+    flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
+    flags.DEFINE_string("workdir", None, "The run's folder; runs/<dataset>_<recipe> by default.")
+    flags.DEFINE_enum("precision", "auto", [*POLICIES, "auto"], "Of training and crafting.")
+    flags.DEFINE_enum(
+        "strategy", "auto", ["auto", "default", "mirrored"], "tf.distribute strategy."
+    )
+    flags.DEFINE_integer(
+        "eval_examples", 0, "Test examples to measure on, the first ones; 0 takes all.", 0
+    )
+
+
+def define_recipe_flags(default: str = "fast") -> None:
+    """Define --recipe and a flag for each field of Recipe, which overrides it."""
+    flags.DEFINE_string("recipe", default, f"One of {', '.join(RECIPE_NAMES)}.")
+    for field in dataclasses.fields(Recipe):
+        if field.name == "schedule":
+            flags.DEFINE_enum(field.name, None, LEARNING_RATE_SCHEDULES, "Overrides the recipe.")
+            continue
+        low, high = field.metadata["range"]
+        define = flags.DEFINE_integer if field.type is int else flags.DEFINE_float
+        define(field.name, None, "Overrides the recipe.", lower_bound=low, upper_bound=high)
+
+
+def overridden(recipe: Recipe) -> Recipe:
+    """Return the recipe with the fields that were given as flags."""
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    return dataclasses.replace(recipe, **given)

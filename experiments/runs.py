@@ -1,0 +1,142 @@
+"""One training run in its folder: identity, provenance, callbacks, resuming."""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from experiments.studies import Architecture
+from keras_aaa import data
+from keras_aaa.models import build
+from keras_aaa.models.precision import POLICIES
+from keras_aaa.results import provenance, write_json
+from keras_aaa.training import LOSSES, Loss, Recipe, Task, train
+from keras_aaa.training.callbacks import watch
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What all runs of one command share."""
+
+    dataset: str
+    data_dir: str | None
+    precision: str
+    strategy: tf.distribute.Strategy
+    workdir: Path
+
+
+def train_in_folder(
+    setting: Setting,
+    name: str,
+    architecture: Architecture,
+    recipe: Recipe,
+    *,
+    loss: Loss = LOSSES["ce"],
+    threat=None,
+    classifiers: tuple[keras.Model, ...] = (),
+) -> tuple[keras.Model, dict]:
+    """Train the model `name` in workdir/name, or go on where a run of it was broken off.
+
+    Args:
+        setting: data set, precision, strategy, folder.
+        name: of the model and of its folder.
+        architecture: what is trained: an autoencoder if there are `classifiers`, else a classifier.
+        recipe: the hyperparameters.
+        loss: what is minimised.
+        threat: the ball of the training attack; None trains naturally.
+        classifiers: the frozen classifiers behind the autoencoder.
+
+    Returns:
+        The trained model rebuilt in float32, and the run's record (recipe, provenance, history,
+        seconds, examples a second).
+
+    Raises:
+        ValueError: if the folder holds another run; names the fields that differ.
+    """
+    folder = setting.workdir / name
+    sizes = {**architecture.sizes}
+    spec = data.image_spec(setting.dataset, setting.data_dir)
+    sizes["input_shape"] = spec.shape
+    if not classifiers:
+        sizes["classes"] = spec.classes
+    identity = {
+        "dataset": setting.dataset,
+        "model": name,
+        "architecture": architecture.name,
+        "sizes": sizes,
+        "loss": dataclasses.asdict(loss),
+        "threat": dataclasses.asdict(threat) if threat else None,
+        "classifiers": [c.name for c in classifiers],
+        "precision": setting.precision,
+        "recipe": dataclasses.asdict(recipe),
+    }
+    record = _claim(folder, identity)
+
+    with setting.strategy.scope():
+        keras.utils.set_random_seed(recipe.seed)
+        model = build(architecture.name, dtype=POLICIES[setting.precision], **sizes)
+    if classifiers:
+        task = Task(classifiers, loss, autoencoder=model, threat=threat)
+    else:
+        task = Task((model,), loss, threat=threat)
+    began = time.monotonic()
+    progress = train(
+        task,
+        recipe,
+        train_data=data.load(setting.dataset, "train", setting.data_dir),
+        validation_data=data.first(
+            data.load(setting.dataset, "validation", setting.data_dir),
+            min(recipe.validation_examples, spec.examples["validation"]),
+        ),
+        workdir=folder,
+        precision=setting.precision,
+        strategy=setting.strategy,
+        callbacks=watch(name, folder),
+    )
+    examples = progress.step * recipe.batch_size
+    record |= {
+        "history": progress.history,
+        "training_seconds": progress.seconds,
+        "examples_per_second": examples / progress.seconds,
+        "step_seconds": progress.seconds / progress.step,
+    }
+    write_json(folder / "run.json", record)
+    print(
+        f"{name}: {record['examples_per_second']:.0f} examples a second, "
+        f"{record['step_seconds'] * 1000:.0f} ms a step ({time.monotonic() - began:.0f} s).",
+        flush=True,
+    )
+    trained = build(architecture.name, **sizes)
+    trained.set_weights(model.get_weights())
+    return trained, record
+
+
+def _claim(folder: Path, identity: dict) -> dict:
+    path = folder / "run.json"
+    identity = json.loads(json.dumps(identity))  # tuples become lists, as in the file
+    if path.exists():
+        record = json.loads(path.read_text())
+        differing = _differences(record["identity"], identity)
+        if differing:
+            raise ValueError(
+                f"{folder} holds another run: " + "; ".join(differing) + ". Choose another "
+                "--workdir, or delete that folder."
+            )
+        return record
+    record = {"identity": identity, "provenance": provenance()}
+    write_json(path, record)
+    return record
+
+
+def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key} is {a!r} there and {b!r} here")
+    return found

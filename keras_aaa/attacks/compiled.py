@@ -1,0 +1,73 @@
+"""Compile an attack's graph once for each (model, attack, shape)."""
+
+import weakref
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aaa.models.precision import freeze
+
+_functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def compiled(model, build: Callable[[Callable], Callable], *key) -> Callable:
+    """Return the tf.function of `build(defence)`, made at the first call for (model, build, key).
+
+    Args:
+        model: keras.Model, Bfloat16Copy, or another callable images -> logits.
+        build: takes the callable images -> logits, frozen, and returns nothing but graph code.
+        key: hashable settings that change the graph (not its tensor arguments).
+    """
+    functions = _functions.setdefault(model, {})
+    name = (build, *key)
+    if name not in functions:
+        reference = weakref.ref(model)
+
+        @tf.function(reduce_retracing=True)
+        def run(*tensors):
+            # A weak reference: the cache must not keep the model that is its key alive.
+            return build(freeze(reference()), *key)(*tensors)
+
+        functions[name] = run
+    return functions[name]
+
+
+def check_batch(images, labels) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return images as float32 and labels as int64 tensors.
+
+    Raises:
+        TypeError: if the images are not floating point or the labels not whole numbers.
+        ValueError: if images are not [n, h, w, c], not finite or outside [0, 1], or the labels
+            are not [n].
+    """
+    images, labels = (a if tf.is_tensor(a) else np.asarray(a) for a in (images, labels))
+    if not tf.as_dtype(images.dtype).is_floating:
+        raise TypeError(f"images: expected floating point in [0, 1], got {images.dtype}.")
+    if not tf.as_dtype(labels.dtype).is_integer:
+        raise TypeError(f"labels: expected whole numbers, got {labels.dtype}.")
+    if len(images.shape) != 4:
+        raise ValueError(f"images: expected shape (n, h, w, c), got {tuple(images.shape)}.")
+    if tuple(labels.shape) != tuple(images.shape[:1]):
+        raise ValueError(
+            f"labels: expected shape ({images.shape[0]},), one an image, got {tuple(labels.shape)}."
+        )
+    values = np.asarray(images)
+    # The comparison is false for NaN, so that NaN is refused here too.
+    if values.size and not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError(
+            f"images: expected finite values in [0, 1], got {values.min()} to {values.max()}."
+        )
+    return tf.cast(images, tf.float32), tf.cast(labels, tf.int64)
+
+
+def check_labels(labels: tf.Tensor, model) -> None:
+    """Raise ValueError if a label is outside the model's classes (for a keras.Model)."""
+    if not isinstance(model, keras.Model):
+        model = getattr(model, "model", None)
+    if model is None or not len(labels):
+        return
+    classes, low, high = model.output_shape[-1], int(np.min(labels)), int(np.max(labels))
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels: expected 0 to {classes - 1}, got {low} to {high}.")

@@ -1,0 +1,137 @@
+"""load(): one data set as float32 images in [0, 1] and int64 labels."""
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+tfds.core.add_data_dir(str(Path(__file__).parent / "embedded"))
+
+SPLITS = ("train", "validation", "test")
+
+
+class DataNotFoundError(FileNotFoundError):
+    """A data set is neither on this machine nor to be downloaded."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What a model has to fit: image shape (h, w, c), number of classes, split sizes."""
+
+    shape: tuple[int, int, int]
+    classes: int
+    examples: dict[str, int]
+
+
+def load(name: str, split: str, data_dir: str | None = None) -> tf.data.Dataset:
+    """Return one split of a TFDS image-classification set, unshuffled and unbatched.
+
+    The validation split is the last tenth of TFDS's train split, 5,000 examples at the most;
+    "train" is the rest. "mnist" is embedded in the package; any other set is looked for in
+    `data_dir`, then in TFDS_DATA_DIR, then downloaded by TFDS.
+
+    Args:
+        name: a TFDS name ("mnist", "fashion_mnist", "cifar10", ...).
+        split: "train", "validation" or "test".
+        data_dir: folder that holds prepared TFDS sets, or None.
+
+    Returns:
+        tf.data.Dataset of (image float32 [h, w, c] in [0, 1], label int64 []).
+
+    Raises:
+        ValueError: for an unknown name or split, or a set that is not image classification with
+            a fixed image size.
+        DataNotFoundError: if the set cannot be had; says what was tried and what to do.
+    """
+    builder = _prepared_builder(name, data_dir)
+    _spec(builder)
+    if split not in SPLITS:
+        raise ValueError(f"Unknown split {split!r}. Known: {', '.join(SPLITS)}.")
+    held_out = _validation_size(builder)
+    tfds_split = {
+        "train": f"train[:-{held_out}]",
+        "validation": f"train[-{held_out}:]",
+        "test": "test",
+    }[split]
+    # One shard is read in order, so the examples' order is the same on every machine.
+    data = builder.as_dataset(
+        split=tfds_split,
+        as_supervised=True,
+        shuffle_files=False,
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
+
+    def convert(image, label):
+        return tf.cast(image, tf.float32) / 255.0, tf.cast(label, tf.int64)
+
+    return data.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def image_spec(name: str, data_dir: str | None = None) -> ImageSpec:
+    """Return the shape, class count and split sizes of a set. Raises as `load` does."""
+    return _spec(_prepared_builder(name, data_dir))
+
+
+def _validation_size(builder) -> int:
+    return min(5000, builder.info.splits["train"].num_examples // 10)
+
+
+def _spec(builder) -> ImageSpec:
+    features, splits = dict(builder.info.features.items()), builder.info.splits
+    image, label = (features.get(key) for key in ("image", "label"))
+    fixed = isinstance(image, tfds.features.Image) and None not in image.shape
+    if not (fixed and isinstance(label, tfds.features.ClassLabel)):
+        raise ValueError(
+            f"Data set {builder.name!r} is not image classification with a fixed image size: "
+            f"expected features image (fixed shape) and label, got {features}."
+        )
+    if missing := {"train", "test"} - set(splits):
+        raise ValueError(f"Data set {builder.name!r} has no split {', '.join(sorted(missing))}.")
+    held_out = _validation_size(builder)
+    sizes = {
+        "train": splits["train"].num_examples - held_out,
+        "validation": held_out,
+        "test": splits["test"].num_examples,
+    }
+    return ImageSpec(tuple(image.shape), label.num_classes, sizes)
+
+
+def _prepared_builder(name: str, data_dir: str | None):
+    tried = []
+    environment = os.environ.get("TFDS_DATA_DIR")
+    for folder, source in ((data_dir, "data_dir"), (environment, "TFDS_DATA_DIR")):
+        if folder:
+            builder = _builder(name, folder)
+            if builder.is_prepared():
+                return builder
+            tried.append(f"{source}={folder}: no prepared {name!r} there")
+    builder = _builder(name, None)
+    if builder.is_prepared():
+        return builder
+    try:
+        builder = _builder(name, data_dir)
+        builder.download_and_prepare()
+    except (OSError, tfds.download.DownloadError) as error:
+        tried.append(f"download by TFDS: {type(error).__name__}: {str(error)[:200]}")
+        raise DataNotFoundError(
+            f"Data set {name!r} could not be found. Tried: {'; '.join(tried)}. Ways out: "
+            "(1) connect to the network and run again, TFDS then downloads it; "
+            f"(2) set TFDS_DATA_DIR to a folder that holds a prepared {name}/; "
+            "(3) pass that folder as data_dir (--data_dir)."
+        ) from error
+    return builder
+
+
+def _builder(name: str, data_dir: str | None):
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        near = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), 3)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(
+            f"Unknown data set {name!r}.{hint} Known: mnist, fashion_mnist, cifar10, or the name of "
+            "any other image-classification set of tensorflow-datasets with a fixed image size."
+        ) from error

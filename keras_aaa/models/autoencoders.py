@@ -1,0 +1,80 @@
+"""The autoencoders of the AAA paper (Tables 11 to 13): images to reconstructions."""
+
+import keras
+from keras import layers
+
+from keras_aaa.models.blocks import Shape, conv, conv_bn, image_input, pixels
+
+
+def conv_dense_autoencoder(
+    input_shape: Shape = (28, 28, 1), latent: int = 1024, width: int = 32
+) -> keras.Model:
+    """MNIST autoencoder: two convolutions, two dense layers, two deconvolutions.
+
+    Paper: AAA Table 11, "Auto-encoder". The table's latent size is 1024, the text's is 128.
+    The layer named "latent" gives the latent vectors, float32 or bfloat16 [n, latent].
+
+    Args:
+        input_shape: (h, w, c), h and w divisible by 4.
+        latent: size of the latent vector.
+        width: filters of the first convolution; the second has twice as many.
+    """
+    inputs = image_input(input_shape, divisible_by=4)
+    rows, columns = input_shape[0] // 4, input_shape[1] // 4
+    x = conv(inputs, width, stride=2)
+    x = conv(x, 2 * width, stride=2)
+    x = layers.Flatten()(x)
+    x = layers.Dense(latent, name="latent")(x)
+    x = layers.Dense(rows * columns * 2 * width, activation="relu")(x)
+    x = layers.Reshape((rows, columns, 2 * width))(x)
+    x = layers.Conv2DTranspose(width, 3, 2, padding="same", activation="relu")(x)
+    x = layers.Conv2DTranspose(input_shape[-1], 3, 2, padding="same")(x)
+    return keras.Model(inputs, pixels(x), name="conv_dense_autoencoder")
+
+
+def conv_autoencoder(input_shape: Shape = (28, 28, 1), width: int = 32) -> keras.Model:
+    """Fashion-MNIST autoencoder: 15 convolutions, two max-poolings, two upsamplings.
+
+    Paper: AAA Table 12, "Auto-encoder". The layer named "latent" gives [n, h/4, w/4, 8 * width].
+
+    Args:
+        input_shape: (h, w, c), h and w divisible by 4.
+        width: filters of the first block (32 in the paper).
+    """
+    inputs = image_input(input_shape, divisible_by=4)
+    x = conv_bn(inputs, width)
+    x = layers.MaxPooling2D()(x)
+    x = conv_bn(x, 2 * width)
+    x = layers.MaxPooling2D()(x)
+    x = conv_bn(x, 4 * width)
+    x = layers.Identity(name="latent")(conv_bn(x, 8 * width))
+    x = conv_bn(x, 4 * width)
+    x = conv_bn(x, 2 * width)
+    x = layers.UpSampling2D()(x)
+    x = conv_bn(x, width)
+    x = layers.UpSampling2D()(x)
+    x = conv(x, input_shape[-1], activation=None)
+    return keras.Model(inputs, pixels(x), name="conv_autoencoder")
+
+
+def unet(input_shape: Shape = (32, 32, 3), width: int = 64) -> keras.Model:
+    """CIFAR-10 U-Net: four blocks down, three up with skip connections.
+
+    Paper: AAA Table 13, first column. The table omits the max-poolings that its text counts.
+
+    Args:
+        input_shape: (h, w, c), h and w divisible by 8.
+        width: filters of the first block (64 in the paper).
+    """
+    inputs = x = image_input(input_shape, divisible_by=8)
+    skips = []
+    for filters in (width, 2 * width, 4 * width):
+        x = conv_bn(x, filters)
+        skips.append(x)
+        x = layers.MaxPooling2D()(x)
+    x = layers.Identity(name="latent")(conv_bn(x, 4 * width))
+    for filters, skip in zip((4 * width, 2 * width, width), reversed(skips), strict=True):
+        x = layers.Concatenate()([layers.UpSampling2D()(x), skip])
+        x = conv_bn(x, filters)
+    x = conv(x, input_shape[-1], kernel=1, activation=None)
+    return keras.Model(inputs, pixels(x), name="unet")

@@ -1,0 +1,46 @@
+"""What several architectures share."""
+
+import keras
+from keras import layers
+
+Shape = tuple[int, ...]
+
+
+def conv(x, filters: int, kernel: int = 3, stride: int = 1, activation: str | None = "relu"):
+    """Convolution with same padding, written filters-kernel-stride in the paper's tables."""
+    return layers.Conv2D(filters, kernel, stride, padding="same", activation=activation)(x)
+
+
+def conv_bn(x, filters: int, kernel: int = 3, repeats: int = 2):
+    """`repeats` of convolution, batch normalisation, ReLU ("conv-bn x2" in the tables)."""
+    for _ in range(repeats):
+        x = layers.Conv2D(filters, kernel, padding="same", use_bias=False)(x)
+        # Synchronised: with several replicas the saved statistics would else be replica 0's.
+        x = layers.BatchNormalization(synchronized=True)(x)
+        x = layers.ReLU()(x)
+    return x
+
+
+def image_input(shape: Shape, divisible_by: int = 1) -> keras.KerasTensor:
+    """Input of float32 images; the height and width must be divisible by the total stride.
+
+    Raises:
+        ValueError: if `shape` is not (h, w, c) or does not divide.
+    """
+    if len(shape) != 3:
+        raise ValueError(f"input_shape: expected (height, width, channels), got {shape}.")
+    if shape[0] % divisible_by or shape[1] % divisible_by:
+        raise ValueError(
+            f"input_shape: height and width must be divisible by {divisible_by}, got {shape}."
+        )
+    return keras.Input(shape, dtype="float32", name="images")
+
+
+def logits(x, classes: int):
+    """The last layer: float32 logits under every precision, never softmax."""
+    return layers.Activation("linear", dtype="float32", name="logits")(layers.Dense(classes)(x))
+
+
+def pixels(x):
+    """The last layer of an autoencoder: float32 pixels in [0, 1]."""
+    return layers.Activation("sigmoid", dtype="float32", name="reconstruction")(x)

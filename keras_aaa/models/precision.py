@@ -1,0 +1,94 @@
+"""bfloat16 where it pays: which precision a machine has, and copies that compute in it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_aaa.names import lookup
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+def choose_precision(precision: str) -> str:
+    """Return "float32" or "bfloat16"; "auto" is bfloat16 where the hardware multiplies in it.
+
+    Raises:
+        ValueError: for another word.
+    """
+    lookup("precision", precision, {**POLICIES, "auto": None})
+    if precision != "auto":
+        return precision
+    if tf.config.list_physical_devices("TPU"):
+        return "bfloat16"
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+        return "bfloat16" if capability and capability >= (8, 0) else "float32"
+    cpu = Path("/proc/cpuinfo")
+    flags = cpu.read_text() if cpu.exists() else ""
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+class Bfloat16Copy:
+    """A callable images -> float32 logits that computes all of `model` in bfloat16.
+
+    It has no weights of its own: each call (or each `frozen()`) casts the model's present ones.
+    Gradients flow through it, to the images and to the model's weights.
+
+    Args:
+        model: a functional or sequential keras.Model made of Keras' own layers.
+
+    Raises:
+        ValueError: if the model cannot be cloned (custom layers without a config).
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+
+        def in_bfloat16(layer):
+            config = layer.get_config()
+            if "dtype" in config:  # operations such as pad have none
+                config["dtype"] = "bfloat16"
+            return type(layer).from_config(config)
+
+        try:
+            self._graph = keras.models.clone_model(
+                model, clone_function=in_bfloat16, recursive=True
+            )
+        except (TypeError, NotImplementedError) as error:
+            raise ValueError(
+                f"Model {model.name!r} cannot be copied to bfloat16 ({error}); use float32."
+            ) from error
+
+    def frozen(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Cast the weights once and return the callable that uses them.
+
+        Inside a tf.function, call it before a loop: the loop then casts nothing.
+        """
+        pairs = zip(self._graph.variables, self.model.variables, strict=True)
+        values = [
+            (copy, tf.cast(original, copy.dtype) if "float" in copy.dtype else original.value)
+            for copy, original in pairs
+        ]
+
+        def call(images: tf.Tensor) -> tf.Tensor:
+            with keras.StatelessScope(state_mapping=values):
+                return tf.cast(self._graph(images, training=False), tf.float32)
+
+        return call
+
+    def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if training:
+            raise ValueError("Bfloat16Copy computes inference only; call it with training=False.")
+        return self.frozen()(images)
+
+
+def freeze(defence) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return `defence` as a callable of images alone, at inference, ready to be looped over."""
+    if isinstance(defence, Bfloat16Copy):
+        return defence.frozen()
+    if isinstance(defence, keras.Model):
+        return lambda images: defence(images, training=False)
+    return defence

@@ -1,0 +1,46 @@
+"""The architectures by name, as the command lines and the zoo's cards spell them."""
+
+from collections.abc import Callable
+
+import keras
+
+from keras_aaa.models import autoencoders, classifiers, resnet, vgg
+from keras_aaa.names import lookup
+
+ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
+    "conv_dense_autoencoder": autoencoders.conv_dense_autoencoder,
+    "conv_autoencoder": autoencoders.conv_autoencoder,
+    "unet": autoencoders.unet,
+    "madry": classifiers.madry,
+    "cnn": classifiers.cnn,
+    "fc": classifiers.fc,
+    "dnn": classifiers.dnn,
+    "resnet": resnet.narrow_resnet,
+    "vgg19": vgg.vgg19,
+}
+
+
+def build(architecture: str, *, dtype: str = "float32", **sizes) -> keras.Model:
+    """Build an untrained model.
+
+    Args:
+        architecture: a name in ARCHITECTURES.
+        dtype: Keras dtype policy of its layers ("float32" or "mixed_bfloat16"); the weights and
+            the output are float32 under both.
+        **sizes: the builder's own arguments (input_shape, width, latent, ...).
+
+    Returns:
+        A functional keras.Model: images float32 [n, h, w, c] in [0, 1] -> logits [n, classes]
+        or reconstruction [n, h, w, c], float32.
+
+    Raises:
+        ValueError: for an unknown architecture or sizes that do not fit it.
+        TypeError: for an argument that the builder does not have.
+    """
+    builder = lookup("architecture", architecture, ARCHITECTURES)
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        return builder(**sizes)
+    finally:
+        keras.config.set_dtype_policy(previous)

@@ -1,0 +1,34 @@
+"""VGG-19 with batch normalisation, for small images."""
+
+import keras
+from keras import layers
+
+from keras_aaa.models.blocks import Shape, conv_bn, image_input, logits
+
+# (filters as a multiple of the first block's, convolutions) of each block, configuration E.
+VGG19_BLOCKS = ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4))
+
+
+def vgg19(
+    input_shape: Shape = (32, 32, 3), classes: int = 10, width: int = 64, dropout: float = 0.5
+) -> keras.Model:
+    """VGG-19: sixteen convolutions in five blocks, two hidden dense layers, batch normalised.
+
+    Paper: AAA, CIFAR-10 results; Simonyan and Zisserman 2015, configuration E. The two dense
+    layers have 8 * width units (4096 in the original, made for 224 x 224 images).
+
+    Args:
+        input_shape: (h, w, c), h and w divisible by 32.
+        classes: number of logits.
+        width: filters of the first block (64 in the paper).
+        dropout: rate after each dense layer, in [0, 1).
+    """
+    inputs = x = image_input(input_shape, divisible_by=32)
+    for multiple, convolutions in VGG19_BLOCKS:
+        x = conv_bn(x, multiple * width, repeats=convolutions)
+        x = layers.MaxPooling2D()(x)
+    x = layers.Flatten()(x)
+    for _ in range(2):
+        x = layers.Dense(8 * width, activation="relu")(x)
+        x = layers.Dropout(dropout)(x)
+    return keras.Model(inputs, logits(x, classes), name="vgg19")

@@ -1,0 +1,54 @@
+"""Recipe: every number a training run depends on."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from keras_aaa.names import lookup
+
+LEARNING_RATE_SCHEDULES = ("constant", "plateau", "linear", "cosine")
+
+
+def _in(low: float, high: float, default=dataclasses.MISSING):
+    return dataclasses.field(default=default, metadata={"range": (low, high)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The hyperparameters of one training run; out of range is refused with the range.
+
+    Step sizes and eps are in image units ([0, 1]). An attack step of zero steps trains on the
+    random starts alone; natural training is a Task without a threat.
+    """
+
+    epochs: int = _in(1, 10_000)
+    batch_size: int = _in(1, 65_536, 128)
+    train_examples: int = _in(0, 100_000_000, 0)  # 0: the whole split
+    learning_rate: float = _in(1e-8, 10.0, 1e-3)
+    schedule: str = "linear"
+    decay_from: float = _in(0.0, 1.0, 0.5)  # linear, cosine: fraction of the run before the decay
+    plateau_epochs: int = _in(1, 1000, 5)  # plateau: epochs without a better loss before halving
+    attack_steps: int = _in(0, 1000, 7)
+    attack_step_size: float = _in(0.0, 1.0, 0.0)
+    late_from: float = _in(0.0, 1.0, 1.0)  # fraction of the run after which the late attack acts
+    late_attack_steps: int = _in(0, 1000, 10)
+    late_attack_step_size: float = _in(0.0, 1.0, 0.0)
+    eps_warmup_epochs: float = _in(0.0, 1000.0, 0.0)
+    validation_examples: int = _in(1, 100_000, 1000)
+    validation_steps: int = _in(1, 1000, 20)
+    seed: int = _in(0, 2**31 - 1, 0)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if "range" in field.metadata:
+                check_range(field, getattr(self, field.name))
+        lookup("learning-rate schedule", self.schedule, dict.fromkeys(LEARNING_RATE_SCHEDULES))
+
+
+def check_range(field: dataclasses.Field, value) -> None:
+    """Raise TypeError or ValueError if `value` is not what the recipe's field allows."""
+    low, high = field.metadata["range"]
+    if isinstance(value, bool) or not isinstance(value, int if field.type is int else (int, float)):
+        raise TypeError(f"{field.name}: expected {field.type.__name__}, got {value!r}.")
+    if not (math.isfinite(value) and low <= value <= high):
+        raise ValueError(f"{field.name}: expected {low} to {high}, got {value}.")

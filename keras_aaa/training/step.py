@@ -1,0 +1,77 @@
+"""The training step: attack, loss, gradient, update, as one tf.function."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from keras_aaa.attacks.loop import ascend, cross_entropy
+from keras_aaa.attacks.pgd import steepest_ascent
+from keras_aaa.models.precision import Bfloat16Copy, freeze
+from keras_aaa.training.task import Task
+
+
+def make_step(
+    task: Task, optimizer: keras.optimizers.Optimizer, batch_size: int, precision: str
+) -> Callable:
+    """Return the replica's step function.
+
+    Under "bfloat16" the attack and the frozen classifiers run as bfloat16 copies, cast once a
+    step; the trained model should have been built under mixed_bfloat16. Logits, loss and weights
+    are float32.
+
+    Args:
+        task: what to train.
+        optimizer: built for the trained model's variables. Its apply() sums over replicas.
+        batch_size: global; the loss is divided by it.
+        precision: "float32" or "bfloat16".
+
+    Returns:
+        step(images, labels, noise, eps, attack_steps, attack_step_size, classifier) -> dict of
+        sums over the replica's examples: loss, accuracy (correct adversarial examples). All but
+        `classifier` (an index, Python int) are tensors; noise is uniform in [-1, 1).
+    """
+    variables = task.trained.trainable_variables
+    copy = Bfloat16Copy if precision == "bfloat16" else lambda model: model
+    classifiers = [copy(c) if task.autoencoder is not None else c for c in task.classifiers]
+    autoencoder = task.autoencoder
+    attacked = copy(task.trained)
+
+    def attack(images, labels, noise, eps, steps, step_size, classifier):
+        first = freeze(attacked)
+
+        def loss(x):
+            x = first(x)
+            return cross_entropy(classifier(x) if autoencoder is not None else x, labels)
+
+        return ascend(
+            loss,
+            images,
+            task.threat.project(images + eps * noise, images, eps),
+            threat=task.threat,
+            steps=steps,
+            rule=steepest_ascent(task.threat, step_size),
+            eps=eps,
+        )
+
+    def step(images, labels, noise, eps, attack_steps, attack_step_size, classifier):
+        frozen = freeze(classifiers[classifier]) if autoencoder is not None else None
+        x = images
+        if task.threat is not None:
+            x = attack(images, labels, noise, eps, attack_steps, attack_step_size, frozen)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in variables])
+            output = task.trained(x, training=True)
+            reconstruction = output if autoencoder is not None else None
+            logits = frozen(output) if autoencoder is not None else output
+            losses = task.loss(images, labels, reconstruction, logits)
+            total = tf.reduce_sum(losses) / batch_size
+        gradients = tape.gradient(total, [variable.value for variable in variables])
+        optimizer.apply(gradients, variables)
+        correct = tf.equal(tf.argmax(logits, axis=-1), labels)
+        return {
+            "loss": tf.reduce_sum(losses),
+            "accuracy": tf.reduce_sum(tf.cast(correct, tf.float32)),
+        }
+
+    return step

@@ -1,0 +1,71 @@
+"""The validation after each epoch: clean, and under PGD."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_aaa.attacks.compiled import compiled
+from keras_aaa.attacks.pgd import pgd
+from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.training.recipe import Recipe
+from keras_aaa.training.task import Task
+
+BATCH = 250
+
+
+class Validator:
+    """Measures the task on fixed validation examples, with a fixed random start.
+
+    Args:
+        task: what is trained.
+        images, labels: the validation examples.
+        recipe: gives the number of PGD steps.
+        precision: "bfloat16" crafts on a bfloat16 copy; the score is in the model's own precision.
+    """
+
+    def __init__(self, task: Task, images, labels, recipe: Recipe, precision: str):
+        self.task, self.images, self.labels, self.recipe = task, images, labels, recipe
+        self.defences = task.defences()
+        crafting = Bfloat16Copy if precision == "bfloat16" else lambda model: model
+        self.crafting = [crafting(defence) for defence in self.defences]
+
+    def __call__(self) -> dict[str, float]:
+        """Return val_accuracy, val_loss and, for a threat, val_robust_accuracy.
+
+        val_loss is the training loss on the adversarial examples, or on the clean ones where
+        there is no threat. With several classifiers each figure is their mean.
+        """
+        rows = [self._measure(*pair) for pair in zip(self.defences, self.crafting, strict=True)]
+        return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+    def _measure(self, defence, crafting) -> dict[str, float]:
+        threat, steps = self.task.threat, self.recipe.validation_steps
+        sums = {"val_accuracy": 0.0, "val_loss": 0.0}
+        if threat is not None:
+            sums["val_robust_accuracy"] = 0.0
+        for begin in range(0, len(self.labels), BATCH):
+            x, y = (a[begin : begin + BATCH] for a in (self.images, self.labels))
+            correct, loss = self._score(defence, x, x, y)
+            sums["val_accuracy"] += correct
+            if threat is not None:
+                size = 2.5 * threat.eps / steps
+                x_adv = pgd(crafting, x, y, threat=threat, steps=steps, step_size=size)
+                correct, loss = self._score(defence, x_adv, x, y)
+                sums["val_robust_accuracy"] += correct
+            sums["val_loss"] += loss
+        return {key: value / len(self.labels) for key, value in sums.items()}
+
+    def _score(self, defence, x_adv, x, y) -> tuple[float, float]:
+        correct, loss = compiled(defence, _score_graph, self.task)(x_adv, x, y)
+        return float(correct), float(loss)
+
+
+def _score_graph(logits_of, task: Task):
+    def score(x_adv, x, y):
+        logits = logits_of(x_adv)
+        # Only the mse term needs the reconstruction; where it is unused it is not computed.
+        reconstruction = task.autoencoder(x_adv, training=False) if task.autoencoder else None
+        correct = tf.equal(tf.argmax(logits, axis=-1), y)
+        losses = task.loss(x, y, reconstruction, logits)
+        return tf.reduce_sum(tf.cast(correct, tf.float32)), tf.reduce_sum(losses)
+
+    return score

@@ -1,0 +1,40 @@
+"""Metadata of keras_aaa; tool settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# Lower bounds keep an older pip from backtracking through years of releases.
+REQUIRES = [
+    "tensorflow>=2.20",
+    "keras>=3.12",
+    "tensorflow-datasets>=4.9.7",
+    "importlib_resources>=6.0",  # tensorflow-datasets needs it on Python 3.11 and does not say so
+    "tensorboard>=2.20",
+    "cleverhans>=4.0.0",
+    "numpy>=2.0",
+    "absl-py>=2.1",
+    "matplotlib>=3.9",
+    "rich>=13.7",
+]
+EXTRAS = {
+    "test": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11"],
+}
+
+setup(
+    name="keras_aaa",
+    version="0.1.0",
+    description="Adversarially trained autoencoders that protect any Keras image classifier",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["keras_aaa*", "zoo*", "experiments*"]),
+    package_data={
+        "keras_aaa": ["data/embedded/**/*"],
+        "zoo": ["index.json", "models/**/*"],
+        "experiments": ["*.json", "results/**/*"],
+    },
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+)
