@@ -1,12 +1,16 @@
 """The flags that training commands share; every field of a Recipe is one."""
 
 import dataclasses
+from pathlib import Path
 
 from absl import flags
 
 from experiments.recipes import RECIPE_NAMES
-from keras_aaa.models.precision import POLICIES
+from experiments.runs import Setting
+from keras_aaa.models.precision import POLICIES, choose_precision
 from keras_aaa.training import Recipe
+from keras_aaa.training.checkpoint import SECONDS_BETWEEN
+from keras_aaa.training.distribution import choose_strategy
 from keras_aaa.training.recipe import LEARNING_RATE_SCHEDULES
 
 FLAGS = flags.FLAGS
@@ -21,8 +25,23 @@ def define_run_flags(default_dataset: str = "mnist") -> None:
     flags.DEFINE_enum(
         "strategy", "auto", ["auto", "default", "mirrored"], "tf.distribute strategy."
     )
+    flags.DEFINE_float(
+        "checkpoint_seconds", SECONDS_BETWEEN, "Time between checkpoints within an epoch.", 0, 120
+    )
     flags.DEFINE_integer(
         "eval_examples", 0, "Test examples to measure on, the first ones; 0 takes all.", 0
+    )
+
+
+def run_setting() -> Setting:
+    """Return the setting that the flags describe."""
+    return Setting(
+        dataset=FLAGS.dataset,
+        data_dir=FLAGS.data_dir,
+        precision=choose_precision(FLAGS.precision),
+        strategy=choose_strategy(FLAGS.strategy),
+        workdir=Path(FLAGS.workdir or f"runs/{FLAGS.dataset}_{FLAGS.recipe}"),
+        checkpoint_seconds=FLAGS.checkpoint_seconds,
     )
 
 

@@ -26,6 +26,17 @@ class Setting:
     precision: str
     strategy: tf.distribute.Strategy
     workdir: Path
+    checkpoint_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model in float32, what it was built from, and the record of its training if it had one."""
+
+    name: str
+    model: keras.Model
+    architecture: Architecture
+    record: dict | None
 
 
 def train_in_folder(
@@ -36,8 +47,8 @@ def train_in_folder(
     *,
     loss: Loss = LOSSES["ce"],
     threat=None,
-    classifiers: tuple[keras.Model, ...] = (),
-) -> tuple[keras.Model, dict]:
+    classifiers: tuple[Trained, ...] = (),
+) -> Trained:
     """Train the model `name` in workdir/name, or go on where a run of it was broken off.
 
     Args:
@@ -50,8 +61,8 @@ def train_in_folder(
         classifiers: the frozen classifiers behind the autoencoder.
 
     Returns:
-        The trained model rebuilt in float32, and the run's record (recipe, provenance, history,
-        seconds, examples a second).
+        The model rebuilt in float32; its record holds recipe, provenance, history, seconds and
+        examples a second.
 
     Raises:
         ValueError: if the folder holds another run; names the fields that differ.
@@ -79,7 +90,8 @@ def train_in_folder(
         keras.utils.set_random_seed(recipe.seed)
         model = build(architecture.name, dtype=POLICIES[setting.precision], **sizes)
     if classifiers:
-        task = Task(classifiers, loss, autoencoder=model, threat=threat)
+        frozen = tuple(classifier.model for classifier in classifiers)
+        task = Task(frozen, loss, autoencoder=model, threat=threat)
     else:
         task = Task((model,), loss, threat=threat)
     began = time.monotonic()
@@ -95,6 +107,7 @@ def train_in_folder(
         precision=setting.precision,
         strategy=setting.strategy,
         callbacks=watch(name, folder),
+        checkpoint_seconds=setting.checkpoint_seconds,
     )
     examples = progress.step * recipe.batch_size
     record |= {
@@ -111,7 +124,7 @@ def train_in_folder(
     )
     trained = build(architecture.name, **sizes)
     trained.set_weights(model.get_weights())
-    return trained, record
+    return Trained(name, trained, Architecture(architecture.name, sizes), record)
 
 
 def _claim(folder: Path, identity: dict) -> dict:

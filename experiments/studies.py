@@ -23,8 +23,7 @@ class Study:
     autoencoder: Architecture
     test_steps: tuple[int, ...]  # of the PGD test attack, each reported
     test_step_size: float  # image units
-    table: str  # key of paper_tables.json: white-box on the source classifier
-    target_tables: dict[str, str]  # zoo name of a target -> key of paper_tables.json
+    tables: dict[str, str]  # zoo name of a classifier -> its table's key in paper_tables.json
 
 
 STUDIES = {
@@ -38,8 +37,7 @@ STUDIES = {
         autoencoder=Architecture("conv_dense_autoencoder", {"latent": 1024}),
         test_steps=(40, 200),
         test_step_size=0.01,
-        table="table1_mnist",
-        target_tables={"mnist_fc": "table2_mnist_transfer_fc"},
+        tables={"mnist_madry": "table1_mnist", "mnist_fc": "table2_mnist_transfer_fc"},
     ),
 }
 

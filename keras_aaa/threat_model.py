@@ -46,6 +46,7 @@ class ThreatModel:
             x_adv, x: float32 [n, h, w, c] in [0, 1].
             eps: scalar tensor that replaces the radius (a training warm-up), or None.
         """
+        x_adv, x = tf.convert_to_tensor(x_adv), tf.convert_to_tensor(x)
         eta = clip_eta(x_adv - x, self.order, self.eps if eps is None else eps)
         return tf.clip_by_value(x + eta, 0.0, 1.0)
 
@@ -54,7 +55,10 @@ class ThreatModel:
 
         NaN lies in no ball. Rounding in float32 is tolerated (TOLERANCE).
         """
-        x_adv, x = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (x_adv, x))
+        x_adv, x = (np.asarray(a, np.float64) for a in (x_adv, x))
+        if not len(x):
+            return np.zeros(0, bool)
+        x_adv, x = (a.reshape(len(a), -1) for a in (x_adv, x))
         distance = np.linalg.norm(x_adv - x, ord=self.order, axis=1)
         inside = (x_adv >= -TOLERANCE) & (x_adv <= 1 + TOLERANCE)
         return (distance <= self.eps + TOLERANCE) & inside.all(axis=1)

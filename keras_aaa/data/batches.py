@@ -1,5 +1,6 @@
 """Training batches that depend on (seed, step) alone, so that a resumed run repeats them."""
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -16,12 +17,12 @@ def training_batches(
         skip: batches of this epoch that were already used.
 
     Returns:
-        tf.data.Dataset of (step [] int64 counted from the run's start, images [batch, h, w, c]
-        float32, labels [batch] int64, noise [batch, h, w, c] float32 uniform in [-1, 1)).
+        tf.data.Dataset of (images [batch, h, w, c] float32, labels [batch] int64, noise
+        [batch, h, w, c] float32 uniform in [-1, 1)).
     """
     steps = size // batch_size
-    order = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0]), epoch)
-    batches = data.shuffle(size, seed=int(order[0]), reshuffle_each_iteration=False)
+    order = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    batches = data.shuffle(size, seed=order, reshuffle_each_iteration=False)
     batches = batches.batch(batch_size, drop_remainder=True).skip(skip)
 
     def add_noise(step, batch):
@@ -31,7 +32,7 @@ def training_batches(
         )
         noise = tf.random.stateless_uniform(tf.shape(images), noise_seed, -1.0, 1.0)
         noise.set_shape(images.shape)
-        return step, images, labels, noise
+        return images, labels, noise
 
     batches = batches.enumerate(start=epoch * steps + skip)
     return batches.map(add_noise, num_parallel_calls=2).prefetch(2)

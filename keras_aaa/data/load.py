@@ -132,6 +132,6 @@ def _builder(name: str, data_dir: str | None):
         near = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), 3)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(
-            f"Unknown data set {name!r}.{hint} Known: mnist, fashion_mnist, cifar10, or the name of "
-            "any other image-classification set of tensorflow-datasets with a fixed image size."
+            f"Unknown data set {name!r}.{hint} Known: mnist, fashion_mnist, cifar10, or any other "
+            "image-classification set of tensorflow-datasets with a fixed image size."
         ) from error

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 KEEP = 2
-SECONDS_BETWEEN = 100.0
+SECONDS_BETWEEN = 100.0  # by default; a killed run loses no more than this
 
 
 @dataclass
@@ -44,9 +44,18 @@ class Checkpointer:
         model: the trained model.
         optimizer: its optimizer, already built.
         progress: the run's position, saved with the weights.
+        seconds: the time between saves within an epoch.
     """
 
-    def __init__(self, folder: Path, model: keras.Model, optimizer, progress: Progress):
+    def __init__(
+        self,
+        folder: Path,
+        model: keras.Model,
+        optimizer,
+        progress: Progress,
+        seconds: float = SECONDS_BETWEEN,
+    ):
+        self._seconds = seconds
         self._checkpoint = tf.train.Checkpoint(
             model=model, optimizer=optimizer, progress=_SavedProgress(progress)
         )
@@ -60,8 +69,8 @@ class Checkpointer:
         self._saved_at = time.monotonic()
 
     def save_if_due(self) -> None:
-        """Save if the last save is SECONDS_BETWEEN or more ago."""
-        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN:
+        """Save if the last save is `seconds` or more ago."""
+        if time.monotonic() - self._saved_at >= self._seconds:
             self.save()
 
     def restore(self) -> bool:
@@ -77,7 +86,7 @@ class Checkpointer:
             try:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
                 return True
-            except (tf.errors.OpError, ValueError) as error:
+            except (tf.errors.OpError, ValueError, IndexError) as error:
                 reason = str(error).splitlines()[0][:200]
                 logging.warning("Checkpoint %s cannot be read (%s); trying an older.", path, reason)
         if paths:

@@ -44,3 +44,9 @@ def attack_settings(recipe: Recipe, step: int, total: int) -> tuple[int, float]:
     if step >= recipe.late_from * total:
         return recipe.late_attack_steps, recipe.late_attack_step_size
     return recipe.attack_steps, recipe.attack_step_size
+
+
+def work(recipe: Recipe, step: int, total: int) -> float:
+    """Return what `step` costs, in gradients of the defence: the attack's, and the update's."""
+    update = 2.0  # the gradient of the weights too, and the optimizer's pass over them
+    return attack_settings(recipe, step, total)[0] + update

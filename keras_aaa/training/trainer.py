@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.data.batches import training_batches
-from keras_aaa.training.checkpoint import Checkpointer, Progress
+from keras_aaa.training.checkpoint import SECONDS_BETWEEN, Checkpointer, Progress
 from keras_aaa.training.distribution import distribute
 from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.schedule import attack_settings, eps_fraction, learning_rate
@@ -37,6 +37,7 @@ def train(
     precision: str = "float32",
     strategy: tf.distribute.Strategy | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint_seconds: float = SECONDS_BETWEEN,
 ) -> Progress:
     """Train `task.trained` in place, resuming from `workdir` where a run was broken off.
 
@@ -52,6 +53,7 @@ def train(
         precision: "float32" or "bfloat16" (the trained model built under mixed_bfloat16).
         strategy: of tf.distribute, or None for the present one.
         callbacks: stock or own Keras callbacks; they see the trained model.
+        checkpoint_seconds: time between checkpoints within an epoch; one is written after each.
 
     Returns:
         Progress, with one dict of training and validation figures an epoch.
@@ -81,9 +83,10 @@ def train(
     run_step = _distributed_step(task, optimizer, recipe.batch_size, precision, strategy)
 
     progress = Progress()
-    checkpoints = Checkpointer(Path(workdir) / "checkpoints", model, optimizer, progress)
-    if checkpoints.restore():
-        logging.info("Resuming at step %d of %d.", progress.step, total)
+    folder = Path(workdir) / "checkpoints"
+    checkpoints = Checkpointer(folder, model, optimizer, progress, checkpoint_seconds)
+    if checkpoints.restore() and progress.step < total:
+        logging.warning("Resuming %s at step %d of %d.", workdir, progress.step, total)
 
     report = keras.callbacks.CallbackList(
         list(callbacks), model=model, epochs=recipe.epochs, steps=steps_per_epoch, verbose=0
@@ -102,7 +105,7 @@ def train(
             skip=done,
         )
         began = time.monotonic()
-        for _, images, labels, noise in distribute(batches, strategy, recipe.batch_size):
+        for images, labels, noise in distribute(batches, strategy, recipe.batch_size):
             step = progress.step
             report.on_train_batch_begin(step % steps_per_epoch)
             val_losses = [row["val_loss"] for row in progress.history]
@@ -137,7 +140,7 @@ def train(
                 progress.seconds, began = progress.seconds + now - began, now
                 checkpoints.save_if_due()
         progress.seconds += time.monotonic() - began
-        logs = {**means, "learning_rate": float(optimizer.learning_rate), **validate()}
+        logs = {**means, "learning_rate": float(optimizer.learning_rate.numpy()), **validate()}
         if epoch >= recipe.eps_warmup_epochs:
             _check_collapse(logs, epoch)
         progress.history.append(logs)

@@ -1,0 +1,61 @@
+"""The zoo card of a trained model, from its run's record and what was measured of it."""
+
+from experiments.runs import Trained
+from zoo.card import Card, Measurement, Model
+
+CAVEATS = (
+    "PGD overstates robustness: a stronger attack finds more.",
+    "The radius of the threat model and the first learning rate are the field's usual ones; the "
+    "paper's text lost its own.",
+)
+
+
+def artefact_card(run: Trained, source: Trained | None, result: dict) -> Card:
+    """Return the card of a model trained in this run.
+
+    Args:
+        run: the trained model.
+        source: the source classifier, for an autoencoder; None for a classifier.
+        result: the run's result.json.
+    """
+    assert run.record is not None
+    identity = run.record["identity"]
+    return Card(
+        name=run.name,
+        version=1,
+        kind="autoencoder" if source else "classifier",
+        dataset=result["dataset"],
+        model=_model(run),
+        classifier=_model(source) if source else None,
+        threat=result["threat"],
+        training={
+            "command": result["command"],
+            "recipe_name": result["recipe"],
+            "adversarial": identity["threat"] is not None,
+            **{key: identity[key] for key in ("recipe", "loss", "precision")},
+            **{key: run.record[key] for key in ("training_seconds", "examples_per_second")},
+            "history": run.record["history"],
+        },
+        provenance=run.record["provenance"],
+        parameters=run.model.count_params(),
+        measured=tuple(_measurement(m) for m in result["measurements"] if m["model"] == run.name),
+        caveats=CAVEATS,
+    )
+
+
+def _model(run: Trained) -> Model:
+    return Model(run.name, run.architecture.name, dict(run.architecture.sizes))
+
+
+def _measurement(measured: dict) -> Measurement:
+    return Measurement(
+        defended=measured["classifier"],
+        attack=measured["attack"],
+        correct=measured["correct"],
+        examples=measured["examples"],
+        accuracy=measured["accuracy"],
+        interval95=tuple(measured["interval95"]),
+        steps=measured["steps"],
+        step_size=measured["step_size"],
+        paper=measured["paper"],
+    )

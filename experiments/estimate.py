@@ -1,0 +1,70 @@
+"""How long a run will take on this machine, from a measurement of a second or two."""
+
+import time
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from experiments.runs import Setting
+from keras_aaa import data
+from keras_aaa.attacks import pgd
+from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.threat_model import ThreatModel
+from keras_aaa.training import Recipe
+from keras_aaa.training.schedule import work
+
+PROBE_EXAMPLES, PROBE_STEPS = 128, 8
+
+
+def announce(
+    setting: Setting,
+    defence: keras.Model,
+    threat: ThreatModel,
+    recipes: Sequence[Recipe],
+    *,
+    attacked_examples: int,
+    test_steps: int,
+) -> None:
+    """Print how long the training runs and the measuring will take here.
+
+    Args:
+        setting: data set and precision.
+        defence: a model of the size that will be trained and attacked.
+        threat: the ball.
+        recipes: one for each training run.
+        attacked_examples: test examples, counted once for each defence they are tried on.
+        test_steps: steps of the longest test attack.
+    """
+    seconds = _seconds_per_gradient(setting, defence, threat)
+    size = data.image_spec(setting.dataset, setting.data_dir).examples["train"]
+    training = sum(
+        seconds * recipe.batch_size * work(recipe, step, total)
+        for recipe in recipes
+        for total in [recipe.epochs * ((recipe.train_examples or size) // recipe.batch_size)]
+        for step in range(total)
+    )
+    measuring = seconds * attacked_examples * test_steps
+    print(
+        f"On this machine: about {_minutes(training)} of training and {_minutes(measuring)} of "
+        f"measuring, less what an earlier run in {setting.workdir} has done.",
+        flush=True,
+    )
+
+
+def _seconds_per_gradient(setting: Setting, defence: keras.Model, threat: ThreatModel) -> float:
+    model = Bfloat16Copy(defence) if setting.precision == "bfloat16" else defence
+    images = tf.zeros((PROBE_EXAMPLES, *defence.input_shape[1:]))
+    labels = tf.zeros(PROBE_EXAMPLES, tf.int64)
+
+    def probe():
+        began = time.monotonic()
+        pgd(model, images, labels, threat=threat, steps=PROBE_STEPS, step_size=threat.eps / 4)
+        return time.monotonic() - began
+
+    probe()  # compiles
+    return min(probe(), probe()) / (PROBE_STEPS * PROBE_EXAMPLES)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

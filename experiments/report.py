@@ -1,0 +1,64 @@
+"""Write the README's result tables from experiments/results/*.json.
+
+python -m experiments.report           # rewrites the README between its markers
+python -m experiments.report --check   # exit code 1 if the README is out of date
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from experiments.console import friendly
+from experiments.tables import tables
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+RESULTS = Path(__file__).parent / "results"
+
+FLAGS = flags.FLAGS
+flags.DEFINE_bool("check", False, "Only compare; fail if the README is out of date.")
+flags.DEFINE_string("readme", "README.md", "The file to rewrite.")
+
+
+def main(argv):
+    path = Path(FLAGS.readme)
+    text = path.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"{path}: expected the lines {BEGIN!r} and {END!r} once each.")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    fresh = f"{before}{BEGIN}\n{markdown(RESULTS)}{END}{after}"
+    if fresh == text:
+        print(f"{path} is up to date.")
+    elif FLAGS.check:
+        raise ValueError(f"{path} is out of date: run python -m experiments.report.")
+    else:
+        path.write_text(fresh, encoding="utf-8")
+        print(f"{path} rewritten.")
+
+
+def markdown(folder: Path) -> str:
+    """Return the tables of every result in the folder, with the command that repeats each."""
+    parts = []
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text())
+        if "measurements" not in result:
+            continue
+        for title, header, rows in tables(result):
+            lines = [f"**{title}**", "", _line(header), _line(["---"] * len(header))]
+            parts.append("\n".join([*lines, *map(_line, rows)]) + "\n")
+        machine = result["provenance"]["machine"]
+        parts.append(
+            f"`{result['command']}`, {machine['cores']} cores of {machine['processor']}, crafted "
+            f"in {result['precision']['crafting']}, scored in {result['precision']['scoring']}.\n"
+        )
+    return "\n".join(parts)
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(friendly(main)))

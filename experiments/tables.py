@@ -1,0 +1,51 @@
+"""A result's measurements as tables beside the paper's numbers."""
+
+from collections.abc import Iterator
+
+ATTACK_NAMES = {"clean": "clean", "pgd": "PGD", "fgsm": "FGSM"}
+ROW_NAMES = {
+    "natural": "natural training",
+    "adversarial_training": "adversarial training",
+    "aaa_ce": "AAA ce",
+    "aaa_mse": "AAA mse",
+    "aaa_ce_mse": "AAA ce_mse",
+}
+TITLES = {
+    "table1_mnist": "MNIST, white-box on the source classifier (AAA Table 1)",
+    "table2_mnist_transfer_fc": "MNIST, the FC target classifier (AAA Table 2)",
+}
+
+
+def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Yield (title, header, rows of cells) for each table of a result.json.
+
+    A cell reads "measured (paper)" in percent; the title gives n, eps and the widest 95 %
+    half-interval of the table, in points.
+    """
+    measurements = result["measurements"]
+    for table in dict.fromkeys(m["table"] for m in measurements):
+        cells = [m for m in measurements if m["table"] == table]
+        attacks = list(dict.fromkeys(_attack(m) for m in cells))
+        body = []
+        for row in dict.fromkeys(m["row"] for m in cells):
+            found = {_attack(m): m for m in cells if m["row"] == row}
+            body.append([ROW_NAMES[row], *(_cell(found.get(attack)) for attack in attacks)])
+        half = max((m["interval95"][1] - m["interval95"][0]) / 2 for m in cells)
+        title = (
+            f"{TITLES[table]}; eps {result['threat']['eps']:.4g}, n = {cells[0]['examples']:,}, "
+            f"95 % interval at most ±{100 * half:.1f} points; in brackets the paper's"
+        )
+        yield title, ["", *attacks], body
+
+
+def _attack(measurement: dict) -> str:
+    name = ATTACK_NAMES[measurement["attack"]]
+    return f"{name}-{measurement['steps']}" if measurement["steps"] else name
+
+
+def _cell(measurement: dict | None) -> str:
+    if measurement is None:
+        return ""
+    paper = measurement["paper"]
+    printed = f" ({100 * paper:.2f})" if paper is not None else ""
+    return f"{100 * measurement['accuracy']:.2f}{printed}"

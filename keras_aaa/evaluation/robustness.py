@@ -1,0 +1,126 @@
+"""Who is classified correctly, clean and under attack, example by example.
+
+Attacks are not trusted: what they return is checked against the ball, and scored again in
+float32, whatever precision it was crafted in.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
+from keras_aaa.attacks.pgd import pgd
+from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.threat_model import ThreatModel
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class PgdTest:
+    """The papers' test: PGD from one random start, scored after each number of steps.
+
+    Args:
+        steps: rising numbers of steps, (40, 200) for example; one run of the longest gives all.
+        step_size: image units.
+        seed: of the random starts.
+    """
+
+    steps: tuple[int, ...]
+    step_size: float
+    seed: int = 0
+
+    def __post_init__(self):
+        if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 1:
+            raise ValueError(f"steps: expected rising numbers from 1 on, got {self.steps}.")
+
+
+def correct(defence, images, labels) -> np.ndarray:
+    """Return bool [n]: which images the defence classifies as their label.
+
+    Args:
+        defence: keras.Model or callable: images -> logits, computing in float32.
+        images: float32 [n, h, w, c] in [0, 1].
+        labels: int64 [n].
+
+    Raises:
+        TypeError, ValueError: for images or labels that are not as above.
+    """
+    images, labels = check_batch(images, labels)
+    check_labels(labels, defence)
+    masks = [
+        compiled(defence, _correct_graph)(tf.gather(images, b), tf.gather(labels, b))[:count]
+        for b, count in _batches(len(labels))
+    ]
+    return np.concatenate(masks) if masks else np.zeros(0, bool)
+
+
+def survive_pgd(
+    defence: keras.Model,
+    images,
+    labels,
+    *,
+    threat: ThreatModel,
+    test: PgdTest,
+    precision: str = "float32",
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> dict[int, np.ndarray]:
+    """Return, for each number of steps, bool [n]: who is still classified correctly.
+
+    Who has fallen after fewer steps stays fallen and is not attacked further.
+
+    Args:
+        defence: keras.Model: images -> logits, in float32.
+        images: float32 [n, h, w, c] in [0, 1].
+        labels: int64 [n].
+        threat: the ball.
+        test: steps, step size, seed.
+        precision: "bfloat16" crafts on a bfloat16 copy; the score is in float32 all the same.
+        on_batch: called after each batch with examples times steps done.
+
+    Raises:
+        RuntimeError: if the attack left the ball.
+        TypeError, ValueError: for images or labels that are not as above.
+    """
+    images, labels = check_batch(images, labels)
+    crafting = Bfloat16Copy(defence) if precision == "bfloat16" else defence
+    alive, start, done = np.arange(len(labels)), None, 0
+    survived = {}
+    for steps in test.steps:
+        x, y = tf.gather(images, alive), tf.gather(labels, alive)
+        x_adv = np.empty(x.shape, np.float32)
+        for index, (batch, count) in enumerate(_batches(len(alive))):
+            where = slice(index * BATCH, index * BATCH + count)
+            x_adv[where] = pgd(
+                crafting,
+                tf.gather(x, batch),
+                tf.gather(y, batch),
+                threat=threat,
+                steps=steps - done,
+                step_size=test.step_size,
+                start=None if start is None else tf.gather(start, batch),
+                seed=test.seed * 1_000_003 + index,
+            )[:count]
+            on_batch(count * (steps - done))
+        if not threat.contains(x_adv, x).all():
+            raise RuntimeError("PGD returned images outside its own ball; this is a bug.")
+        standing = correct(defence, x_adv, y)
+        alive, start, done = alive[standing], x_adv[standing], steps
+        survived[steps] = np.zeros(len(labels), bool)
+        survived[steps][alive] = True
+    return survived
+
+
+def _batches(examples: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Indices of batches of one size, the last one filled up by repeating, and their true size."""
+    for begin in range(0, examples, BATCH):
+        count = min(BATCH, examples - begin)
+        size = count if examples < BATCH else BATCH
+        yield begin + np.arange(size) % count, count
+
+
+def _correct_graph(logits):
+    return lambda x, y: tf.equal(tf.argmax(logits(x), axis=-1), y)

@@ -1,0 +1,59 @@
+"""Pictures of a run: training curves and reconstructions."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+
+def training_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
+    """Draw validation loss and accuracies against the epoch, a colour a model, to a PNG.
+
+    Args:
+        histories: model name -> one dict of figures an epoch, as Progress.history.
+        path: the PNG to write.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for index, (name, history) in enumerate(histories.items()):
+        epochs = range(1, len(history) + 1)
+        colour = f"C{index % 10}"
+        left.plot(epochs, [row["val_loss"] for row in history], "o-", color=colour, label=name)
+        for key, style in (("val_accuracy", "--"), ("val_robust_accuracy", "o-")):
+            if key in history[0]:
+                right.plot(epochs, [row[key] for row in history], style, color=colour)
+    left.set(xlabel="epoch", ylabel="validation loss (adversarial)", yscale="log")
+    right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
+    right.set_title("dashed: clean; solid: under PGD", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=9)
+    _save(figure, path)
+
+
+def image_grid(columns: Mapping[str, np.ndarray], path: Path) -> None:
+    """Draw images in a grid, a titled column each, to a PNG.
+
+    Args:
+        columns: title -> float images [n, h, w, c] in [0, 1]; the same n in each.
+        path: the PNG to write.
+    """
+    rows = len(next(iter(columns.values())))
+    size = (1.25 * len(columns), 1.1 * rows + 0.5)
+    figure, axes = plt.subplots(rows, len(columns), figsize=size, squeeze=False)
+    for column, (title, images) in enumerate(columns.items()):
+        axes[0][column].set_title(title, fontsize=8)
+        for row, image in enumerate(np.asarray(images)):
+            grey = image.shape[-1] == 1
+            axes[row][column].imshow(image, cmap="gray" if grey else None, vmin=0, vmax=1)
+            axes[row][column].axis("off")
+    figure.tight_layout(pad=0.4)
+    _save(figure, path)
+
+
+def _save(figure, path: Path) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

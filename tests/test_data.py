@@ -1,0 +1,75 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_aaa import data
+
+
+def test_mnist_is_embedded_and_split_as_documented():
+    spec = data.image_spec("mnist")
+    assert spec.shape == (28, 28, 1)
+    assert spec.classes == 10
+    assert spec.examples == {"train": 55_000, "validation": 5_000, "test": 10_000}
+
+
+def test_images_are_floats_in_the_unit_range_with_their_labels():
+    images, labels = data.first(data.load("mnist", "test"), 10)
+    assert images.dtype == "float32" and labels.dtype == "int64"
+    assert images.numpy().min() == 0.0 and images.numpy().max() == 1.0
+    assert labels.numpy().tolist() == data.first(data.load("mnist", "test"), 10)[1].numpy().tolist()
+
+
+def test_validation_is_no_part_of_train():
+    train = {image.tobytes() for image, _ in data.load("mnist", "train").as_numpy_iterator()}
+    validation = [i.tobytes() for i, _ in data.load("mnist", "validation").as_numpy_iterator()]
+    assert len(train) == 55_000 and len(validation) == 5_000
+    assert not train & set(validation)
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="Did you mean 'mnist'"):
+        data.load("mnistt", "train")
+    with pytest.raises(ValueError, match="train, validation, test"):
+        data.load("mnist", "testing")
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    source = data.load("mnist", "validation").take(320).cache()
+
+    def batches(**options):
+        options = {"size": 320, "batch_size": 64, "seed": 3, "epoch": 1} | options
+        return list(data.training_batches(source, **options).as_numpy_iterator())
+
+    whole, again, resumed = batches(), batches(), batches(skip=2)
+    assert len(whole) == 5
+    for one, other in zip([*whole, *whole[2:]], [*again, *resumed], strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for other in (batches(seed=4), batches(epoch=2), whole[1:]):
+        for index in (0, 1, 2):  # images, labels, noise
+            assert not np.array_equal(whole[0][index], other[0][index])
+    noise = np.stack([batch[2] for batch in whole])
+    assert -1 <= noise.min() < -0.99 and 0.99 < noise.max() < 1
+    assert abs(noise.mean()) < 0.01
+
+
+@pytest.mark.slow  # TFDS tries the network for minutes before it gives up
+def test_a_set_that_cannot_be_had_names_the_ways_out(tmp_path):
+    script = (
+        "from keras_aaa import data\n"
+        f"try:\n    data.load('fashion_mnist', 'test', data_dir={str(tmp_path)!r})\n"
+        "except data.DataNotFoundError as error:\n    print(error)\n"
+    )
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "Tried: data_dir=" in done.stdout
+    assert all(way in done.stdout for way in ("(1)", "(2)", "(3)"))

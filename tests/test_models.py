@@ -1,0 +1,242 @@
+"""Each architecture against its table in the AAA paper, layer for layer, counted by hand."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_aaa.models import ARCHITECTURES, build, defend
+from keras_aaa.models.precision import Bfloat16Copy, choose_precision
+from keras_aaa.models.softmax import as_logits
+
+
+def table(model):
+    """The layers that compute something, in the paper's notation filters-kernel-stride."""
+    lines = []
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2DTranspose):
+            lines.append(f"deconv {layer.filters}-{layer.kernel_size[0]}-{layer.strides[0]}")
+        elif isinstance(layer, layers.Conv2D):
+            lines.append(f"conv {layer.filters}-{layer.kernel_size[0]}-{layer.strides[0]}")
+        elif isinstance(layer, layers.Dense):
+            lines.append(f"dense {layer.units}")
+        elif isinstance(layer, layers.MaxPooling2D):
+            lines.append("max-pool")
+        elif isinstance(layer, layers.UpSampling2D):
+            lines.append("upsample")
+        elif isinstance(layer, layers.Concatenate):
+            lines.append("concat")
+        elif isinstance(layer, layers.Dropout):
+            lines.append(f"dropout {layer.rate}")
+    return lines
+
+
+def conv(inputs, outputs, kernel=3):
+    return kernel * kernel * inputs * outputs + outputs
+
+
+def conv_bn(inputs, outputs, kernel=3):
+    return kernel * kernel * inputs * outputs + 4 * outputs
+
+
+def dense(inputs, outputs):
+    return inputs * outputs + outputs
+
+
+TABLES = {
+    "conv_dense_autoencoder": [
+        "conv 32-3-2", "conv 64-3-2", "dense 1024", "dense 3136", "deconv 32-3-2", "deconv 1-3-2",
+    ],
+    "madry": ["conv 32-3-1", "max-pool", "conv 64-3-1", "max-pool", "dense 1024", "dense 10"],
+    "fc": ["dense 256", "dense 256", "dense 10"],
+    "conv_autoencoder": (
+        ["conv 32-3-1"] * 2 + ["max-pool"] + ["conv 64-3-1"] * 2 + ["max-pool"]
+        + ["conv 128-3-1"] * 2 + ["conv 256-3-1"] * 2 + ["conv 128-3-1"] * 2 + ["conv 64-3-1"] * 2
+        + ["upsample"] + ["conv 32-3-1"] * 2 + ["upsample", "conv 1-3-1"]
+    ),
+    "cnn": (
+        ["conv 32-3-1"] * 2 + ["max-pool"] + ["conv 64-3-1"] * 2
+        + ["max-pool", "dense 1024", "dense 10"]
+    ),
+    "unet": (
+        ["conv 64-3-1"] * 2 + ["max-pool"] + ["conv 128-3-1"] * 2 + ["max-pool"]
+        + ["conv 256-3-1"] * 2 + ["max-pool"] + ["conv 256-3-1"] * 2
+        + ["upsample", "concat"] + ["conv 256-3-1"] * 2
+        + ["upsample", "concat"] + ["conv 128-3-1"] * 2
+        + ["upsample", "concat"] + ["conv 64-3-1"] * 2 + ["conv 3-1-1"]
+    ),
+    "dnn": [
+        "conv 32-3-1", "conv 64-3-1", "max-pool", "dropout 0.5", "conv 128-3-1", "max-pool",
+        "conv 128-2-1", "max-pool", "dropout 0.5", "dense 1500", "dropout 0.5", "dense 10",
+    ],
+}  # fmt: skip
+
+FLAT = 7 * 7 * 64
+PARAMETERS = {
+    "conv_dense_autoencoder": (
+        conv(1, 32) + conv(32, 64) + dense(FLAT, 1024) + dense(1024, FLAT)
+        + conv(64, 32) + conv(32, 1)
+    ),
+    "madry": conv(1, 32) + conv(32, 64) + dense(FLAT, 1024) + dense(1024, 10),
+    "fc": dense(784, 256) + dense(256, 256) + dense(256, 10),
+    "conv_autoencoder": (
+        sum(
+            conv_bn(a, b) + conv_bn(b, b)
+            for a, b in [(1, 32), (32, 64), (64, 128), (128, 256), (256, 128), (128, 64), (64, 32)]
+        )
+        + conv(32, 1)
+    ),
+    "cnn": (
+        conv(1, 32) + conv(32, 32) + conv(32, 64) + conv(64, 64)
+        + dense(FLAT, 1024) + dense(1024, 10)
+    ),
+    "unet": (
+        sum(
+            conv_bn(a, b) + conv_bn(b, b)
+            for a, b in [
+                (3, 64), (64, 128), (128, 256), (256, 256),
+                (256 + 256, 256), (256 + 128, 128), (128 + 64, 64),
+            ]
+        )
+        + conv(64, 3, kernel=1)
+    ),
+    "dnn": (
+        conv(3, 32) + conv(32, 64) + conv(64, 128) + conv(128, 128, kernel=2)
+        + dense(4 * 4 * 128, 1500) + dense(1500, 10)
+    ),
+    # Sixteen convolutions with batch normalisation, two hidden dense layers of 512.
+    "vgg19": (
+        conv_bn(3, 64) + conv_bn(64, 64) + conv_bn(64, 128) + conv_bn(128, 128)
+        + conv_bn(128, 256) + 3 * conv_bn(256, 256) + conv_bn(256, 512) + 7 * conv_bn(512, 512)
+        + 2 * dense(512, 512) + dense(512, 10)
+    ),
+    # First convolution; per unit two convolutions, each after a batch normalisation of its input.
+    "resnet": (
+        9 * 3 * 16
+        + sum(
+            5 * (9 * b * b + 4 * b) + 9 * a * b + 4 * a + 4 * (9 * b * b + 4 * b)
+            for a, b in [(16, 16), (16, 32), (32, 64)]
+        )
+        + 4 * 64 + dense(64, 10)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_layers_are_the_tables(name):
+    assert table(build(name)) == TABLES[name]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_parameters_are_those_counted_by_hand(name):
+    assert build(name).count_params() == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_outputs_are_float32_logits_or_pixels(name, policy):
+    model = build(name, dtype=policy)
+    images = np.random.default_rng(0).random((2, *model.input_shape[1:]), np.float32)
+    output = model(images).numpy()
+    assert output.dtype == np.float32
+    assert keras.config.dtype_policy().name == "float32"
+    if output.ndim == 4:
+        assert output.shape == images.shape
+        assert output.min() >= 0 and output.max() <= 1
+    else:
+        assert output.shape == (2, 10)
+        assert model.layers[-1].name == "logits"
+
+
+def test_only_the_last_deconvolution_and_the_latent_have_no_relu():
+    model = build("conv_dense_autoencoder", latent=16)
+    activations = {
+        layer.name: layer.activation.__name__
+        for layer in model.layers
+        if isinstance(layer, layers.Conv2D | layers.Conv2DTranspose | layers.Dense)
+    }
+    linear = [name for name, activation in activations.items() if activation == "linear"]
+    assert len(linear) == 2 and "latent" in linear
+    assert set(activations.values()) == {"relu", "linear"}
+    assert model.get_layer("latent").output.shape == (None, 16)
+
+
+def test_resnet_normalises_each_image_itself():
+    model = build("resnet")
+    images = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
+    np.testing.assert_allclose(model(images), model(0.5 * images + 0.2), atol=1e-3)
+
+
+def test_synchronised_batch_normalisation_everywhere():
+    for name in ARCHITECTURES:
+        for layer in build(name).layers:
+            if isinstance(layer, layers.BatchNormalization):
+                assert layer.synchronized
+
+
+def test_bad_sizes_and_names_are_refused():
+    with pytest.raises(ValueError, match="divisible by 8"):
+        build("unet", input_shape=(28, 28, 1))
+    with pytest.raises(ValueError, match="Did you mean 'unet'"):
+        build("u_net")
+    with pytest.raises(TypeError, match="widht"):
+        build("unet", widht=8)
+
+
+def test_defend_composes_and_shares_the_models(small_autoencoder, small_classifier, digits):
+    defended = defend(small_autoencoder, small_classifier)
+    images = digits[0][:4]
+    np.testing.assert_allclose(
+        defended(images), small_classifier(small_autoencoder(images)), rtol=1e-5, atol=1e-6
+    )
+    assert {id(v) for v in defended.variables} == {
+        id(v) for m in (small_autoencoder, small_classifier) for v in m.variables
+    }
+
+
+def test_defend_names_the_shapes_that_do_not_fit(small_autoencoder):
+    with pytest.raises(ValueError, match=r"\(32, 32, 3\).*\(28, 28, 1\)"):
+        defend(small_autoencoder, build("dnn"))
+    with pytest.raises(ValueError, match="output of its input's shape"):
+        defend(build("fc"), build("fc"))
+    with pytest.raises(TypeError, match=r"expected a keras\.Model"):
+        defend(small_autoencoder, lambda x: x)
+
+
+@pytest.mark.parametrize("ending", ["dense", "layer"])
+def test_a_softmax_is_taken_off_with_a_warning(ending, digits):
+    inputs = keras.Input((28, 28, 1))
+    hidden = layers.Dense(10, activation="softmax" if ending == "dense" else None)(
+        layers.Flatten()(inputs)
+    )
+    model = keras.Model(inputs, hidden if ending == "dense" else layers.Softmax()(hidden))
+    with pytest.warns(UserWarning, match="softmax"):
+        logits = as_logits(model)
+    probabilities = keras.ops.softmax(logits(digits[0][:8]))
+    np.testing.assert_allclose(probabilities, model(digits[0][:8]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_bfloat16_copy_follows_the_model(name):
+    model = build(name)
+    images = np.random.default_rng(0).random((4, *model.input_shape[1:]), np.float32)
+    copy = Bfloat16Copy(model)
+    for _ in range(2):
+        expected, found = model(images, training=False).numpy(), copy(images).numpy()
+        assert found.dtype == np.float32
+        assert np.abs(found - expected).max() <= 0.05 * np.abs(expected).max()
+        for weight in model.trainable_weights:  # the copy must see the new weights
+            weight.assign(1.1 * weight)
+
+
+def test_bfloat16_copy_reaches_into_nested_models(small_autoencoder, small_classifier, digits):
+    defended = defend(small_autoencoder, small_classifier)
+    exact, rounded = defended(digits[0]), Bfloat16Copy(defended)(digits[0])
+    assert 0 < np.abs(exact - rounded).max() < 0.05
+
+
+def test_precision_by_name():
+    assert choose_precision("float32") == "float32"
+    assert choose_precision("auto") in ("float32", "bfloat16")
+    with pytest.raises(ValueError, match="Unknown precision"):
+        choose_precision("float16")

@@ -1,0 +1,225 @@
+import dataclasses
+import logging
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_aaa import data
+from keras_aaa.models import build
+from keras_aaa.training import LOSSES, Loss, Recipe, Task, TrainingError, train
+from keras_aaa.training.schedule import attack_settings, eps_fraction, learning_rate
+
+TINY = Recipe(
+    epochs=2,
+    batch_size=16,
+    train_examples=64,
+    attack_steps=2,
+    attack_step_size=0.1,
+    validation_examples=32,
+    validation_steps=2,
+)
+
+
+def tiny_train(task, workdir, recipe=TINY, **options):
+    return train(
+        task,
+        recipe,
+        train_data=data.load("mnist", "train"),
+        validation_data=data.first(data.load("mnist", "validation"), recipe.validation_examples),
+        workdir=workdir,
+        **options,
+    )
+
+
+def arrays(model):
+    return [w.copy() for w in model.get_weights()]
+
+
+def assert_equal(one, other):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_losses_by_hand():
+    images = tf.zeros((2, 1, 2, 1))
+    reconstruction = tf.reshape(tf.constant([0.1, 0.3, 0.0, 0.4]), (2, 1, 2, 1))
+    logits, labels = tf.constant([[0.0, 0.0], [0.0, math.log(3)]]), tf.constant([0, 1])
+    ce = np.array([math.log(2), math.log(4 / 3)])
+    mse = np.array([(0.01 + 0.09) / 2, 0.16 / 2])
+    for name, expected in (("ce", ce), ("mse", mse), ("ce_mse", ce + mse)):
+        found = LOSSES[name](images, labels, reconstruction, logits)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    weighted = Loss(0.5, 3.0)(images, labels, reconstruction, logits)
+    np.testing.assert_allclose(weighted, 0.5 * ce + 3 * mse, rtol=1e-5)
+    with pytest.raises(ValueError, match="weights >= 0"):
+        Loss(-1.0, 1.0)
+
+
+def test_schedules():
+    linear = Recipe(epochs=1, learning_rate=0.1, schedule="linear", decay_from=0.5)
+    rates = [learning_rate(linear, step, 100, []) for step in (0, 49, 75, 100)]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.05, 0.0], atol=1e-12)
+    plateau = Recipe(epochs=1, learning_rate=0.1, schedule="plateau", plateau_epochs=2)
+    # Better, better, worse, worse (halved), worse, worse (halved again).
+    losses = [3.0, 2.0, 2.5, 2.1, 2.2, 2.3]
+    rates = [learning_rate(plateau, 0, 100, losses[:n]) for n in range(7)]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025])
+    warm = dataclasses.replace(linear, eps_warmup_epochs=0.5)
+    assert [eps_fraction(warm, step, 100) for step in (0, 24, 49, 99)] == [0.02, 0.5, 1.0, 1.0]
+    late = dataclasses.replace(TINY, late_from=0.5, late_attack_steps=9, late_attack_step_size=0.05)
+    assert attack_settings(late, 49, 100) == (2, 0.1)
+    assert attack_settings(late, 50, 100) == (9, 0.05)
+
+
+@pytest.mark.parametrize(
+    "field, value", [("epochs", 0), ("batch_size", -1), ("learning_rate", float("nan"))]
+)
+def test_recipes_refuse_what_is_out_of_range(field, value):
+    with pytest.raises(ValueError, match=f"{field}: expected .* to "):
+        dataclasses.replace(TINY, **{field: value})
+    with pytest.raises(TypeError, match="epochs: expected int"):
+        dataclasses.replace(TINY, epochs=1.5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_only_the_autoencoder_changes(loss, precision, threat, tmp_path):
+    policy = "float32" if precision == "float32" else "mixed_bfloat16"
+    autoencoder = build("conv_autoencoder", width=2, dtype=policy)
+    # A classifier with batch statistics, which a forward pass in training mode would move.
+    classifier = build("resnet", input_shape=(28, 28, 1), filters=(4, 4, 4, 4), units=1)
+    before, untrained = arrays(classifier), arrays(autoencoder)
+    task = Task((classifier,), LOSSES[loss], autoencoder, threat)
+    progress = tiny_train(task, tmp_path, precision=precision)
+    assert_equal(before, arrays(classifier))
+    assert all(w.dtype == np.float32 for w in arrays(autoencoder))
+    changed = [
+        not np.array_equal(a, b) for a, b in zip(untrained, arrays(autoencoder), strict=True)
+    ]
+    assert all(changed)
+    assert progress.step == 8 and len(progress.history) == 2
+    assert {"loss", "accuracy", "val_loss", "val_robust_accuracy"} <= progress.history[0].keys()
+
+
+def test_natural_training_learns(small_classifier, tmp_path):
+    recipe = dataclasses.replace(TINY, epochs=3, train_examples=2000, attack_steps=0)
+    progress = tiny_train(Task((small_classifier,), LOSSES["ce"]), tmp_path, recipe)
+    assert progress.history[-1]["val_accuracy"] > 0.6
+    assert "val_robust_accuracy" not in progress.history[-1]
+
+
+def test_adversarial_loss_falls(small_classifier, threat, tmp_path):
+    recipe = dataclasses.replace(TINY, epochs=6, train_examples=256, schedule="constant")
+    easy = dataclasses.replace(threat, eps=0.05)
+    progress = tiny_train(Task((small_classifier,), LOSSES["ce"], threat=easy), tmp_path, recipe)
+    assert progress.history[-1]["loss"] < 0.8 * progress.history[0]["loss"]
+
+
+def test_an_ensemble_draws_every_classifier(small_autoencoder, threat, tmp_path):
+    classifiers = tuple(build("fc", hidden=(8,)) for _ in range(3))
+    seen = []
+
+    class Spy(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(logs["loss"])
+
+    task = Task(classifiers, LOSSES["ce_mse"], small_autoencoder, threat)
+    tiny_train(task, tmp_path, callbacks=[Spy()])
+    assert len(seen) == 8
+    with pytest.raises(ValueError, match="one classifier to train"):
+        Task(classifiers, LOSSES["ce"])
+
+
+def test_stock_callbacks_work(small_autoencoder, small_classifier, threat, tmp_path):
+    task = Task((small_classifier,), LOSSES["ce_mse"], small_autoencoder, threat)
+    callbacks = [
+        keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        keras.callbacks.TensorBoard(tmp_path / "tensorboard", write_graph=False),
+        keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras"),
+        keras.callbacks.EarlyStopping(monitor="val_loss", patience=0, min_delta=1e9),
+    ]
+    recipe = dataclasses.replace(TINY, epochs=9)
+    progress = tiny_train(task, tmp_path, recipe, callbacks=callbacks)
+    assert len(progress.history) == 2  # stopped early
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    assert list((tmp_path / "tensorboard").rglob("events.*"))
+    saved = keras.models.load_model(tmp_path / "2.keras")
+    assert_equal(arrays(saved), arrays(small_autoencoder))
+
+
+def test_nan_stops_at_its_step_and_keeps_the_last_checkpoint(small_classifier, threat, tmp_path):
+    recipe = dataclasses.replace(TINY, learning_rate=10.0, schedule="constant", epochs=4)
+
+    class Poison(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations == 6:
+                self.model.set_weights([w * np.nan for w in self.model.get_weights()])
+
+    with pytest.raises(TrainingError, match="not finite at step 6"):
+        tiny_train(
+            Task((small_classifier,), LOSSES["ce"], threat=threat),
+            tmp_path,
+            recipe,
+            callbacks=[Poison()],
+        )
+    path = tf.train.latest_checkpoint(tmp_path / "checkpoints")
+    assert path.endswith("ckpt-4")
+    reader = tf.train.load_checkpoint(path)
+    arrays_saved = [
+        reader.get_tensor(name)
+        for name, dtype in reader.get_variable_to_dtype_map().items()
+        if dtype == tf.float32
+    ]
+    assert len(arrays_saved) > len(small_classifier.weights)
+    assert all(np.isfinite(array).all() for array in arrays_saved)
+
+
+def test_collapse_stops_with_advice(small_classifier, threat, tmp_path):
+    # Trained without an attack step and probed with PGD: exactly what a collapse looks like.
+    recipe = dataclasses.replace(
+        TINY, epochs=8, train_examples=3000, attack_steps=0, validation_steps=10
+    )
+    with pytest.raises(TrainingError, match="collapsed in epoch"):
+        tiny_train(Task((small_classifier,), LOSSES["ce"], threat=threat), tmp_path, recipe)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(threat, tmp_path, caplog):
+    task = Task((build("fc", hidden=(8,)),), LOSSES["ce"], threat=threat)
+    tiny_train(task, tmp_path)
+    expected = arrays(task.trained)
+    newest = tmp_path / "checkpoints" / "ckpt-8.data-00000-of-00001"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    again = Task((build("fc", hidden=(8,)),), LOSSES["ce"], threat=threat)
+    with caplog.at_level(logging.WARNING):
+        tiny_train(again, tmp_path)
+    assert "ckpt-8" in caplog.text and "trying an older" in caplog.text
+    assert_equal(expected, arrays(again.trained))
+    for file in (tmp_path / "checkpoints").glob("*.data*"):
+        file.write_bytes(b"")
+    with pytest.raises(ValueError, match="None of the checkpoints"):
+        tiny_train(again, tmp_path)
+
+
+def test_two_replicas_train_as_one(tmp_path):
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("replicas.py")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    differences = dict(line.split() for line in done.stdout.splitlines())
+    assert set(differences) == {"weights", "statistics"}
+    assert all(float(value) < 1e-5 for value in differences.values()), differences
+
+
+def test_too_few_examples_for_a_batch(small_classifier, tmp_path):
+    with pytest.raises(ValueError, match="batch_size 128 is more than the 64 examples"):
+        recipe = dataclasses.replace(TINY, batch_size=128)
+        tiny_train(Task((small_classifier,), LOSSES["ce"]), tmp_path, recipe)

@@ -1,0 +1,91 @@
+"""One artefact on disk: a SavedModel with its card, written and read."""
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_aaa.export import export_classifier, export_defence
+from keras_aaa.models import build
+from keras_aaa.results import write_json
+from zoo.card import Card
+from zoo.integrity import hashes, verify
+
+CARD = "card.json"
+
+
+def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: Path) -> Card:
+    """Write root/<name>/<version>/ and return the card with the files' hashes.
+
+    The folder appears whole or not at all.
+
+    Args:
+        model: the model that load() will give; built by the card's architecture.
+        classifier: the source classifier of an autoencoder, else None.
+        card: what is known of it.
+        root: the zoo's root folder.
+
+    Raises:
+        ValueError: if the version is there already, or the card does not describe the models.
+    """
+    folder = root / card.name / str(card.version)
+    if folder.exists():
+        raise ValueError(f"{folder} exists; a published version is never changed. Use the next.")
+    for described, given in ((card.model, model), (card.classifier, classifier)):
+        if (described is None) != (given is None):
+            raise ValueError("card: expected a classifier where, and only where, one is described.")
+        if described is not None:
+            expected = [
+                tuple(v.shape) for v in build(described.architecture, **described.sizes).variables
+            ]
+            if expected != [tuple(v.shape) for v in given.variables]:
+                raise ValueError(f"card: {described} does not describe the model {given.name!r}.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+    try:
+        if classifier is None:
+            export_classifier(model, temporary)
+        else:
+            export_defence(model, classifier, temporary)
+        card = dataclasses.replace(card, files=hashes(temporary))
+        write_json(temporary / CARD, card.to_json())
+        os.chmod(temporary, 0o755)
+        os.replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary)
+        raise
+    return card
+
+
+def read(folder: Path, *, trainable: bool = False, part: str = "model") -> keras.Model:
+    """Rebuild a model from the card's architecture and restore its weights, in float32.
+
+    Nothing stored in the artefact is run: the architecture comes from keras_aaa.models, the
+    weights are read as arrays. Every file is verified against the card first.
+
+    Args:
+        folder: the artefact.
+        trainable: whether the model's layers train; False freezes them.
+        part: "model", or "classifier" for the source classifier inside an autoencoder's artefact.
+
+    Raises:
+        ValueError: if a file is damaged, or the weights do not fit the architecture.
+    """
+    card = Card.read(folder / CARD)
+    verify(folder, card.files)
+    described = getattr(card, part)
+    model = build(described.architecture, **described.sizes)
+    collection = "classifier" if part == "classifier" else card.kind
+    variables = [variable.value for variable in model.variables]
+    checkpoint = tf.train.Checkpoint(**{collection: variables})
+    try:
+        status = checkpoint.read(str(folder / "variables" / "variables"))
+        status.assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        raise ValueError(f"{folder}: the weights do not fit {described}: {error}") from error
+    model.trainable = trainable
+    return model

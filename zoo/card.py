@@ -1,0 +1,159 @@
+"""Card: what an artefact of the zoo is and what was measured of it."""
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SCHEMA = 1
+KINDS = ("autoencoder", "classifier")
+NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+VERSION = re.compile(r"[1-9][0-9]{0,5}")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured accuracy; fractions in [0, 1].
+
+    `defended` names the classifier behind the autoencoder, or the classifier itself. Steps and
+    step_size (image units) are None where the attack has none; `paper` is the paper's figure.
+    """
+
+    defended: str
+    attack: str
+    correct: int
+    examples: int
+    accuracy: float
+    interval95: tuple[float, float]
+    steps: int | None = None
+    step_size: float | None = None
+    paper: float | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """An architecture of keras_aaa.models by its registered name, and the builder's arguments."""
+
+    name: str
+    architecture: str
+    sizes: dict
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything known of an artefact; written by code, read by code and by people.
+
+    Args:
+        name, version, kind, dataset: what it is; kind is "autoencoder" or "classifier".
+        model: the model that zoo.load gives.
+        classifier: for an autoencoder, the source classifier inside the artefact.
+        threat: norm and eps (image units) it was trained and measured under, or None.
+        training: command, recipe, loss, seed, history, seconds, examples a second.
+        provenance: git commit, versions, machine.
+        parameters: number of weights of `model`.
+        measured: accuracies on the test set, whole or the first n examples.
+        caveats: what a user has to know, a sentence each.
+        files: path within the artefact -> sha256.
+        schema: version of this format.
+    """
+
+    name: str
+    version: int
+    kind: str
+    dataset: str
+    model: Model
+    classifier: Model | None
+    threat: dict | None
+    training: dict
+    provenance: dict
+    parameters: int
+    measured: tuple[Measurement, ...]
+    caveats: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def __post_init__(self):
+        check_name(self.name)
+        check_version(self.version)
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}.")
+
+    def accuracy(self, attack: str, defended: str | None = None) -> float:
+        """Return the measured accuracy under an attack ("clean", "pgd40", ...).
+
+        Raises:
+            KeyError: if it was not measured; names what was.
+        """
+        defended = defended or (self.classifier or self.model).name
+        table = {m.attack + str(m.steps or ""): m for m in self.measured if m.defended == defended}
+        if attack not in table:
+            raise KeyError(f"{self.name}: {attack!r} was not measured; measured: {list(table)}.")
+        return table[attack].accuracy
+
+    @property
+    def robust_accuracy(self) -> float:
+        """The lowest accuracy measured end-to-end under any attack, the headline figure."""
+        own = (self.classifier or self.model).name
+        attacked = [m for m in self.measured if m.defended == own and m.attack != "clean"]
+        if not attacked:
+            raise KeyError(f"{self.name}: no attack was measured.")
+        return min(m.accuracy for m in attacked)
+
+    @property
+    def clean_accuracy(self) -> float:
+        """The accuracy without an attack."""
+        return self.accuracy("clean")
+
+    def to_json(self) -> dict:
+        """Return the JSON form."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict) -> "Card":
+        """Read the JSON form.
+
+        Raises:
+            ValueError: for a newer schema, or fields that are missing or unknown.
+        """
+        schema = data.get("schema")
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise ValueError(
+                f"Card {data.get('name')!r} has schema {schema}; this version of the zoo reads up "
+                f"to schema {SCHEMA}. Upgrade keras_aaa."
+            )
+        try:
+            measured = tuple(
+                Measurement(**{**m, "interval95": tuple(m["interval95"])}) for m in data["measured"]
+            )
+            classifier = data["classifier"]
+            fixed = {
+                "model": Model(**data["model"]),
+                "classifier": Model(**classifier) if classifier else None,
+                "measured": measured,
+                "caveats": tuple(data["caveats"]),
+            }
+            return cls(**{**data, **fixed})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"Card {data.get('name')!r} is not a valid card: {error}.") from error
+
+    @classmethod
+    def read(cls, path: Path) -> "Card":
+        """Read a card.json."""
+        return cls.from_json(json.loads(Path(path).read_text()))
+
+
+def check_name(name: str) -> str:
+    """Return the name; raise ValueError unless it is lower-case words joined by underscores."""
+    if not (isinstance(name, str) and NAME.fullmatch(name) and len(name) <= 80):
+        raise ValueError(
+            f"name: expected lower-case letters and digits joined by underscores, got {name!r}."
+        )
+    return name
+
+
+def check_version(version: int | str) -> int:
+    """Return the version as a number; raise ValueError unless it is a whole number from 1 on."""
+    if isinstance(version, bool) or not VERSION.fullmatch(str(version)):
+        raise ValueError(f"version: expected a whole number from 1 on, got {version!r}.")
+    return int(version)

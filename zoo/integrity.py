@@ -1,0 +1,34 @@
+"""sha256 of every file of an artefact, and their verification."""
+
+import hashlib
+from pathlib import Path
+
+
+class IntegrityError(ValueError):
+    """A file of an artefact is not the file that was published."""
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return path (relative, with slashes) -> sha256 of every file below `folder`."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {p.relative_to(folder).as_posix(): sha256(p) for p in files}
+
+
+def verify(folder: Path, expected: dict[str, str]) -> None:
+    """Check that every expected file is there and has the expected hash.
+
+    Raises:
+        IntegrityError: names the file, what was expected and what was found.
+    """
+    for name, digest in expected.items():
+        path = folder / name
+        if not path.is_file():
+            raise IntegrityError(f"{path}: expected a file with sha256 {digest}, found none.")
+        if (found := sha256(path)) != digest:
+            raise IntegrityError(f"{path}: expected sha256 {digest}, found {found}.")
