@@ -16,15 +16,17 @@ _MNIST_PAPER = Recipe(
     epochs=100, schedule="plateau", attack_steps=40, attack_step_size=0.01, validation_steps=40
 )
 
-# Seven steps of eps/4, then ten of eps/6: about a fifth of the paper's cost.
+# Seven steps of eps/4, then ten of eps/6: about a fifth of the paper's cost an epoch. Without the
+# shifts the robust accuracy of training runs three points ahead of validation's.
 _MNIST_FAST = Recipe(
-    epochs=14,
+    epochs=12,
     attack_steps=7,
     attack_step_size=0.075,
-    late_from=0.6,
+    late_from=2 / 3,
     late_attack_steps=10,
     late_attack_step_size=0.05,
     eps_warmup_epochs=1.5,
+    shift=2,
 )
 
 _MNIST_QUICK = Recipe(epochs=4, attack_steps=7, attack_step_size=0.075, eps_warmup_epochs=1.5)

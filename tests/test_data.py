@@ -51,6 +51,11 @@ def test_batches_depend_on_seed_and_step_alone():
         for index in (0, 1, 2):  # images, labels, noise
             assert not np.array_equal(whole[0][index], other[0][index])
     noise = np.stack([batch[2] for batch in whole])
+    for options in ({"shift": 2}, {"flip": True}):
+        augmented, again = batches(**options), batches(**options, skip=1)
+        np.testing.assert_array_equal(augmented[1][0], again[0][0])
+        np.testing.assert_array_equal(augmented[0][1], whole[0][1])
+        assert not np.array_equal(augmented[0][0], whole[0][0])
     assert -1 <= noise.min() < -0.99 and 0.99 < noise.max() < 1
     assert abs(noise.mean()) < 0.01
 

@@ -35,10 +35,10 @@ def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: 
     folder = root / card.name / str(card.version)
     if folder.exists():
         raise ValueError(f"{folder} exists; a published version is never changed. Use the next.")
+    if (card.classifier is None) != (classifier is None):
+        raise ValueError("card: expected a classifier where, and only where, one is described.")
     for described, given in ((card.model, model), (card.classifier, classifier)):
-        if (described is None) != (given is None):
-            raise ValueError("card: expected a classifier where, and only where, one is described.")
-        if described is not None:
+        if described is not None and given is not None:
             expected = [
                 tuple(v.shape) for v in build(described.architecture, **described.sizes).variables
             ]

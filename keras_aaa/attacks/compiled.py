@@ -12,7 +12,7 @@ from keras_aaa.models.precision import freeze
 _functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def compiled(model, build: Callable[[Callable], Callable], *key) -> Callable:
+def compiled(model, build: Callable[..., Callable], *key) -> Callable:
     """Return the tf.function of `build(defence)`, made at the first call for (model, build, key).
 
     Args:

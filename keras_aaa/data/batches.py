@@ -5,7 +5,15 @@ import tensorflow as tf
 
 
 def training_batches(
-    data: tf.data.Dataset, *, size: int, batch_size: int, seed: int, epoch: int, skip: int = 0
+    data: tf.data.Dataset,
+    *,
+    size: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    skip: int = 0,
+    shift: int = 0,
+    flip: bool = False,
 ) -> tf.data.Dataset:
     """Return one epoch's batches in the order that (seed, epoch) gives; ragged ends are dropped.
 
@@ -15,6 +23,8 @@ def training_batches(
         batch_size: global batch size.
         seed, epoch: the order derives from both.
         skip: batches of this epoch that were already used.
+        shift: each image is moved by up to so many pixels each way, zeros coming in.
+        flip: whether half of the images are mirrored left to right.
 
     Returns:
         tf.data.Dataset of (images [batch, h, w, c] float32, labels [batch] int64, noise
@@ -22,8 +32,11 @@ def training_batches(
     """
     steps = size // batch_size
     order = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-    batches = data.shuffle(size, seed=order, reshuffle_each_iteration=False)
-    batches = batches.batch(batch_size, drop_remainder=True).skip(skip)
+    examples = data.shuffle(size, seed=order, reshuffle_each_iteration=False)
+    if shift or flip:
+        augment = _augmentation(seed, shift, flip)
+        examples = examples.enumerate(start=epoch * size).map(augment, num_parallel_calls=2)
+    batches = examples.batch(batch_size, drop_remainder=True).skip(skip)
 
     def add_noise(step, batch):
         images, labels = batch
@@ -36,6 +49,22 @@ def training_batches(
 
     batches = batches.enumerate(start=epoch * steps + skip)
     return batches.map(add_noise, num_parallel_calls=2).prefetch(2)
+
+
+def _augmentation(seed: int, shift: int, flip: bool):
+    def augment(index, example):
+        image, label = example
+        fold = tf.random.experimental.stateless_fold_in
+        example_seed = fold(tf.constant([seed, 2], tf.int64), index)
+        if shift:
+            padded = tf.pad(image, ((shift, shift), (shift, shift), (0, 0)))
+            image = tf.image.stateless_random_crop(padded, tf.shape(image), example_seed)
+            image.set_shape(example[0].shape)
+        if flip:
+            image = tf.image.stateless_random_flip_left_right(image, fold(example_seed, 1))
+        return image, label
+
+    return augment
 
 
 def first(data: tf.data.Dataset, examples: int) -> tuple[tf.Tensor, tf.Tensor]:

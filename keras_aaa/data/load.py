@@ -81,9 +81,12 @@ def _validation_size(builder) -> int:
 
 def _spec(builder) -> ImageSpec:
     features, splits = dict(builder.info.features.items()), builder.info.splits
-    image, label = (features.get(key) for key in ("image", "label"))
-    fixed = isinstance(image, tfds.features.Image) and None not in image.shape
-    if not (fixed and isinstance(label, tfds.features.ClassLabel)):
+    image, label = features.get("image"), features.get("label")
+    if not (
+        isinstance(image, tfds.features.Image)
+        and isinstance(label, tfds.features.ClassLabel)
+        and None not in image.shape
+    ):
         raise ValueError(
             f"Data set {builder.name!r} is not image classification with a fixed image size: "
             f"expected features image (fixed shape) and label, got {features}."

@@ -34,6 +34,8 @@ class Recipe:
     late_attack_steps: int = _in(0, 1000, 10)
     late_attack_step_size: float = _in(0.0, 1.0, 0.0)
     eps_warmup_epochs: float = _in(0.0, 1000.0, 0.0)
+    shift: int = _in(0, 64, 0)  # augmentation: random translation by up to so many pixels
+    flip: int = _in(0, 1, 0)  # augmentation: 1 mirrors half of the images
     validation_examples: int = _in(1, 100_000, 1000)
     validation_steps: int = _in(1, 1000, 20)
     seed: int = _in(0, 2**31 - 1, 0)
@@ -45,10 +47,14 @@ class Recipe:
         lookup("learning-rate schedule", self.schedule, dict.fromkeys(LEARNING_RATE_SCHEDULES))
 
 
+def _type_name(field: dataclasses.Field) -> str:
+    return "a whole number" if field.type is int else "a number"
+
+
 def check_range(field: dataclasses.Field, value) -> None:
     """Raise TypeError or ValueError if `value` is not what the recipe's field allows."""
     low, high = field.metadata["range"]
     if isinstance(value, bool) or not isinstance(value, int if field.type is int else (int, float)):
-        raise TypeError(f"{field.name}: expected {field.type.__name__}, got {value!r}.")
+        raise TypeError(f"{field.name}: expected {_type_name(field)}, got {value!r}.")
     if not (math.isfinite(value) and low <= value <= high):
         raise ValueError(f"{field.name}: expected {low} to {high}, got {value}.")

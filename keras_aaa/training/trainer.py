@@ -103,6 +103,8 @@ def train(
             seed=recipe.seed,
             epoch=epoch,
             skip=done,
+            shift=recipe.shift,
+            flip=bool(recipe.flip),
         )
         began = time.monotonic()
         for images, labels, noise in distribute(batches, strategy, recipe.batch_size):

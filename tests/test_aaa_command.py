@@ -1,0 +1,171 @@
+"""The AAA command as a user runs it, from its flags to its artefacts."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from keras_aaa.models import defend
+
+SMOKE = ["--recipe=smoke", "--eval_examples=50", "--train_classifiers", "--latent=16"]
+
+
+def command(workdir, *arguments):
+    return [sys.executable, "-m", "experiments.aaa", f"--workdir={workdir}", *arguments]
+
+
+def run(workdir, *arguments):
+    done = subprocess.run(command(workdir, *arguments), capture_output=True, text=True, timeout=600)
+    return done.returncode, done.stdout, done.stderr
+
+
+def final_weights(folder):
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(folder / "checkpoints"))
+    return {
+        name: reader.get_tensor(name)
+        for name, dtype in reader.get_variable_to_dtype_map().items()
+        if dtype == tf.float32
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A smoke run with a baseline, to its end."""
+    workdir = tmp_path_factory.mktemp("aaa")
+    code, out, err = run(workdir, *SMOKE, "--loss=ce_mse,mse", "--baseline")
+    assert code == 0, err[-3000:]
+    return workdir, out
+
+
+def test_prints_the_time_it_takes_and_tables_beside_the_papers(finished):
+    out = finished[1]
+    assert "On this machine: about" in out
+    assert "AAA Table 1" in out and "AAA Table 2" in out
+    assert "(95.27)" in out and "(91.62)" in out and "n = 50" in out.replace("\n", " ")
+    assert "examples a second" in out
+
+
+def test_result_json_is_complete_and_adds_up(finished):
+    result = json.loads((finished[0] / "result.json").read_text())
+    rows = {(m["row"], m["classifier"]) for m in result["measurements"]}
+    assert rows == {
+        ("natural", "mnist_madry"),
+        ("natural", "mnist_fc"),
+        ("adversarial_training", "mnist_madry_pgd"),
+        ("aaa_ce_mse", "mnist_madry"),
+        ("aaa_ce_mse", "mnist_fc"),
+        ("aaa_mse", "mnist_madry"),
+        ("aaa_mse", "mnist_fc"),
+    }
+    for m in result["measurements"]:
+        assert m["accuracy"] == m["correct"] / m["examples"] and m["examples"] == 50
+        assert m["interval95"][0] <= m["accuracy"] <= m["interval95"][1]
+    assert result["provenance"]["versions"]["tensorflow"] == tf.__version__
+    assert result["threat"] == {"norm": "linf", "eps": 0.3}
+    assert result["models"]["aaa_mnist_ce_mse"]["identity"]["recipe"]["epochs"] == 2
+    assert "training aaa_mnist_ce_mse" in result["seconds"]
+    assert "workdir" not in result["command"]
+
+
+def test_folder_holds_pictures_curves_and_loadable_models(finished, digits):
+    workdir = finished[0]
+    for picture in ("training.png", "reconstructions.png"):
+        assert (workdir / picture).read_bytes().startswith(b"\x89PNG")
+    with open(workdir / "aaa_mnist_ce_mse" / "log.csv") as file:
+        assert len(list(csv.DictReader(file))) == 2
+    root = workdir / "zoo"
+    assert zoo.list_models(root=root) == [
+        "aaa_mnist_ce_mse",
+        "aaa_mnist_mse",
+        "mnist_fc",
+        "mnist_madry",
+        "mnist_madry_pgd",
+    ]
+    defended = defend(zoo.load("aaa_mnist_ce_mse", root=root), zoo.load("mnist_madry", root=root))
+    measured = np.mean(np.argmax(defended(digits[0][:50]), axis=-1) == digits[1][:50])
+    assert zoo.info("aaa_mnist_ce_mse", root=root).clean_accuracy == pytest.approx(measured)
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    began = time.monotonic()
+    code, out, _ = run(finished[0], *SMOKE, "--loss=ce_mse,mse", "--baseline")
+    assert code == 0 and "epoch 1/" not in out
+    assert time.monotonic() - began < 120
+
+
+def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(finished, tmp_path):
+    killed, folder = 0, tmp_path / "aaa_mnist_ce_mse"
+    for _ in range(2):  # killed twice, in the middle of an epoch
+        process = subprocess.Popen(
+            command(tmp_path, *SMOKE, "--checkpoint_seconds=0"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        before = tf.train.latest_checkpoint(folder / "checkpoints")
+        deadline = time.monotonic() + 200
+        while tf.train.latest_checkpoint(folder / "checkpoints") in (None, before):
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        killed += 1
+    assert killed == 2 and not (tmp_path / "result.json").exists()
+    code, _, err = run(tmp_path, *SMOKE, "--checkpoint_seconds=0")
+    assert code == 0, err[-3000:]
+    assert "Resuming" in err
+    expected, found = (final_weights(f / "aaa_mnist_ce_mse") for f in (finished[0], tmp_path))
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(array, found[name], err_msg=name)
+
+
+def test_the_paper_recipe_runs_two_steps(tmp_path):
+    code, _, err = run(
+        tmp_path, "--recipe=paper", "--epochs=1", "--train_examples=256", "--eval_examples=2",
+        "--validation_examples=2", "--train_classifiers",
+    )  # fmt: skip
+    assert code == 0, err[-3000:]
+    record = json.loads((tmp_path / "aaa_mnist_ce_mse" / "run.json").read_text())
+    assert record["identity"]["recipe"]["attack_steps"] == 40
+    assert record["identity"]["recipe"]["attack_step_size"] == 0.01
+    assert record["identity"]["sizes"]["latent"] == 1024
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--dataset=mnits"], "Did you mean 'mnist'"),
+        (["--recipe=fst"], "Did you mean 'fast'"),
+        (["--loss=cemse"], "Did you mean 'ce_mse'"),
+        (["--epochs=0"], "lower bound"),
+        (["--data_dir=/nowhere", "--latent=0"], "latent"),
+    ],
+)
+def test_bad_flags_are_one_line(flags, message, tmp_path):
+    code, _, err = run(tmp_path, *flags)
+    assert code != 0
+    assert message in err or message.replace("lower bound", ">= 1") in err or "[1," in err
+    assert "Traceback" not in err
+
+
+def test_a_workdir_of_another_run_is_refused_with_the_fields(finished):
+    code, _, err = run(finished[0], *SMOKE, "--learning_rate=0.5")
+    assert code == 2
+    assert "holds another run: recipe.learning_rate is 0.001 there and 0.5 here" in err
+    assert "Traceback" not in err
+
+
+def test_a_workdir_that_cannot_be_written_is_one_line(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    code, _, err = run(file / "run", *SMOKE)
+    assert code == 2 and "Traceback" not in err and "error:" in err

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from keras_aaa.attacks import pgd
+from keras_aaa.evaluation import PgdTest, correct, robustness, survive_pgd
+from keras_aaa.models import build
+from keras_aaa.models.precision import Bfloat16Copy
+
+
+@pytest.fixture
+def fitted(digits):
+    """A classifier that has learned the digits at hand."""
+    import keras
+
+    model = build("fc", hidden=(64,))
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(*digits, epochs=60, verbose=0)
+    return model
+
+
+def test_counts_add_up_for_every_batching(fitted, digits, threat, monkeypatch):
+    images, labels = digits
+    expected = np.argmax(fitted(images), axis=-1) == labels
+    assert expected.all()
+    for batch in (1, 7, 64, 250):
+        monkeypatch.setattr(robustness, "BATCH", batch)
+        np.testing.assert_array_equal(correct(fitted, images, labels), expected)
+    assert correct(fitted, images[:0], labels[:0]).shape == (0,)
+
+
+def test_survivors_of_more_steps_are_survivors_of_fewer(fitted, digits, threat):
+    images, labels = digits
+    done = []
+    masks = survive_pgd(
+        fitted,
+        images,
+        labels,
+        threat=threat,
+        test=PgdTest((1, 3, 20), 0.05),
+        on_batch=done.append,
+    )
+    counts = [int(masks[steps].sum()) for steps in (1, 3, 20)]
+    assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1]
+    assert not (masks[20] & ~masks[3]).any() and not (masks[3] & ~masks[1]).any()
+    # The first stage attacks everybody, the second those who are left.
+    assert done[0] == len(labels) and done[1] == counts[0] * 2
+
+
+def test_first_stage_is_plain_pgd(fitted, digits, threat):
+    images, labels = digits
+    masks = survive_pgd(fitted, images, labels, threat=threat, test=PgdTest((4,), 0.05))
+    x_adv = pgd(fitted, images, labels, threat=threat, steps=4, step_size=0.05, seed=0)
+    np.testing.assert_array_equal(masks[4], correct(fitted, x_adv, labels))
+
+
+def test_bfloat16_crafts_nearly_the_same_but_never_scores(fitted, digits, threat, monkeypatch):
+    images, labels = digits
+    scored = []
+    original = robustness.correct
+
+    def spy(defence, *arguments):
+        scored.append(defence)
+        return original(defence, *arguments)
+
+    monkeypatch.setattr(robustness, "correct", spy)
+    test = PgdTest((10,), 0.05)
+    exact = survive_pgd(fitted, images, labels, threat=threat, test=test)[10]
+    rounded = survive_pgd(fitted, images, labels, threat=threat, test=test, precision="bfloat16")[
+        10
+    ]
+    assert abs(exact.mean() - rounded.mean()) < 0.1
+    assert scored and not any(isinstance(defence, Bfloat16Copy) for defence in scored)
+
+
+def test_tests_out_of_order_are_refused():
+    with pytest.raises(ValueError, match="rising numbers"):
+        PgdTest((200, 40), 0.01)
