@@ -43,7 +43,6 @@ FLAGS = flags.FLAGS
 define_run_flags()
 define_recipe_flags()
 flags.DEFINE_list("loss", ["ce_mse"], f"Losses to train an autoencoder with: {', '.join(LOSSES)}.")
-flags.DEFINE_float("mse_weight", 1.0, "Weight of the mse term in ce_mse.", 0.0, 1e6)
 flags.DEFINE_integer("latent", None, "Size of the latent vector, where there is one.", 1, 65536)
 flags.DEFINE_bool("baseline", False, "Also train the adversarial-training baseline.")
 flags.DEFINE_bool("train_classifiers", False, "Train the natural classifiers, zoo or not.")
@@ -65,12 +64,14 @@ class Models:
 
 def main(argv):
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
-    losses = {name: _loss(name) for name in FLAGS.loss}
     autoencoder = _with_latent(study.autoencoder)
     recipes = {
         job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe))
         for job in ("natural", "adversarial", "aaa")
     }
+    losses = {name: lookup("loss", name, LOSSES) for name in FLAGS.loss}
+    if "ce_mse" in losses:
+        losses["ce_mse"] = Loss(1.0, recipes["aaa"].mse_weight)
     setting = run_setting()
     test = PgdTest(study.test_steps, study.test_step_size)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
@@ -228,11 +229,6 @@ def _print(result: dict) -> None:
         for row in rows:
             table.add_row(*row)
         Console().print(table)
-
-
-def _loss(name: str) -> Loss:
-    loss = lookup("loss", name, LOSSES)
-    return Loss(1.0, FLAGS.mse_weight) if name == "ce_mse" else loss
 
 
 def _with_latent(autoencoder: Architecture) -> Architecture:

@@ -28,6 +28,7 @@ class Recipe:
     schedule: str = "linear"
     decay_from: float = _in(0.0, 1.0, 0.5)  # linear, cosine: fraction of the run before the decay
     plateau_epochs: int = _in(1, 1000, 5)  # plateau: epochs without a better loss before halving
+    mse_weight: float = _in(0.0, 1e6, 1.0)  # of the mse term in ce_mse
     attack_steps: int = _in(0, 1000, 7)
     attack_step_size: float = _in(0.0, 1.0, 0.0)
     late_from: float = _in(0.0, 1.0, 1.0)  # fraction of the run after which the late attack acts
