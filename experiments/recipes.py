@@ -17,7 +17,8 @@ _MNIST_PAPER = Recipe(
 )
 
 # Seven steps of eps/4, then ten of eps/6: about a fifth of the paper's cost an epoch. Without the
-# shifts the robust accuracy of training runs three points ahead of validation's.
+# shifts the robust accuracy of training runs three points ahead of validation's; with an mse
+# weight of 1 the FC target classifier keeps 86 % under PGD-40.
 _MNIST_FAST = Recipe(
     epochs=12,
     attack_steps=7,
@@ -27,9 +28,12 @@ _MNIST_FAST = Recipe(
     late_attack_step_size=0.05,
     eps_warmup_epochs=1.5,
     shift=2,
+    mse_weight=10.0,
 )
 
-_MNIST_QUICK = Recipe(epochs=4, attack_steps=7, attack_step_size=0.075, eps_warmup_epochs=1.5)
+_MNIST_QUICK = Recipe(
+    epochs=4, attack_steps=7, attack_step_size=0.075, eps_warmup_epochs=1.5, mse_weight=10.0
+)
 
 _MNIST_SMOKE = Recipe(
     epochs=2,
