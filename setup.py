@@ -18,7 +18,8 @@ REQUIRES = [
     "rich>=13.7",
 ]
 EXTRAS = {
-    "test": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11"],
+    "serving": ["tensorflow-serving-api>=2.20"],
+    "test": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "openvino>=2025.0"],
 }
 
 setup(

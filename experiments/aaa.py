@@ -14,8 +14,6 @@ import sys
 from dataclasses import dataclass, field
 
 from absl import app, flags
-from rich.console import Console
-from rich.table import Table
 
 import zoo
 from experiments.cards import artefact_card
@@ -28,7 +26,7 @@ from experiments.pictures import draw_reconstructions
 from experiments.recipes import recipe_for
 from experiments.runs import Setting, Trained, train_in_folder
 from experiments.studies import Architecture, Study, study_for
-from experiments.tables import tables
+from experiments.tables import print_tables
 from keras_aaa import data
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.figures import training_curves
@@ -121,7 +119,7 @@ def main(argv):
         test=test,
         path=setting.workdir / "reconstructions.png",
     )
-    _print(result)
+    print_tables(result)
     print(f"Models, result.json, training.png and reconstructions.png are in {setting.workdir}.")
 
 
@@ -219,16 +217,6 @@ def _save(setting: Setting, study: Study, models: Models, result: dict) -> None:
             source = models.classifiers[study.source] if run.name in autoencoders else None
             card = artefact_card(run, source, result)
             zoo.save(run.model, run.name, card, root, classifier=source and source.model)
-
-
-def _print(result: dict) -> None:
-    for title, header, rows in tables(result):
-        table = Table(title=title, title_justify="left")
-        for index, column in enumerate(header):
-            table.add_column(column, justify="right" if index else "left")
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
 
 
 def _with_latent(autoencoder: Architecture) -> Architecture:

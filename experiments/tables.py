@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 
+from rich.console import Console
+from rich.table import Table
+
 ATTACK_NAMES = {"clean": "clean", "pgd": "PGD", "fgsm": "FGSM"}
 ROW_NAMES = {
     "natural": "natural training",
@@ -9,10 +12,13 @@ ROW_NAMES = {
     "aaa_ce": "AAA ce",
     "aaa_mse": "AAA mse",
     "aaa_ce_mse": "AAA ce_mse",
+    "crafted_float32": "crafted in float32",
+    "crafted_bfloat16": "crafted in bfloat16",
 }
 TITLES = {
     "table1_mnist": "MNIST, white-box on the source classifier (AAA Table 1)",
     "table2_mnist_transfer_fc": "MNIST, the FC target classifier (AAA Table 2)",
+    "crafting_mnist": "MNIST, what crafting in bfloat16 changes",
 }
 
 
@@ -33,9 +39,22 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         half = max((m["interval95"][1] - m["interval95"][0]) / 2 for m in cells)
         title = (
             f"{TITLES[table]}; eps {result['threat']['eps']:.4g}, n = {cells[0]['examples']:,}, "
-            f"95 % interval at most ±{100 * half:.1f} points; in brackets the paper's"
+            f"95 % interval at most ±{100 * half:.1f} points"
         )
+        if any(m["paper"] is not None for m in cells):
+            title += "; in brackets the paper's"
         yield title, ["", *attacks], body
+
+
+def print_tables(result: dict) -> None:
+    """Print the tables of a result.json in the terminal."""
+    for title, header, rows in tables(result):
+        table = Table(title=title, title_justify="left")
+        for index, column in enumerate(header):
+            table.add_column(column, justify="right" if index else "left")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
 
 
 def _attack(measurement: dict) -> str:

@@ -10,7 +10,7 @@ def test_wilson_interval_of_known_values():
     low, high = Accuracy(80, 100).interval
     assert low == pytest.approx(0.7112, abs=1e-4) and high == pytest.approx(0.8666, abs=1e-4)
     assert Accuracy(0, 50).interval[0] == 0.0 and Accuracy(0, 50).interval[1] > 0.05
-    assert Accuracy(50, 50).interval == (pytest.approx(0.9287, abs=1e-4), 1.0)
+    assert Accuracy(50, 50).interval == pytest.approx((0.9287, 1.0), abs=1e-4)
 
 
 def test_json_round_trip_and_atomic_write(tmp_path):

@@ -4,21 +4,20 @@ autoencoder = zoo.load("aaa_mnist_ce_mse")
 zoo.info("aaa_mnist_ce_mse").robust_accuracy
 """
 
-import dataclasses
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
 
-from keras_aaa.names import lookup
-from zoo import artefact
-from zoo.card import Card, Measurement, Model, check_name, check_version
+from zoo import artefact, store
+from zoo.card import Card, Measurement, Model, check_name
+from zoo.fetch import FetchError
+from zoo.index import describe
 from zoo.integrity import IntegrityError
 
-ROOT = Path(__file__).parent / "models"
-
 __all__ = [
-    "ROOT",
     "Card",
+    "FetchError",
     "IntegrityError",
     "Measurement",
     "Model",
@@ -34,7 +33,7 @@ def load(
     version: int | None = None,
     *,
     trainable: bool = False,
-    root: Path | str = ROOT,
+    root: Path | str | None = None,
 ) -> keras.Model:
     """Return a model of the zoo: an autoencoder or a classifier, float32, weights restored exactly.
 
@@ -42,7 +41,7 @@ def load(
         name: as list_models() gives it.
         version: a whole number; the newest by default.
         trainable: whether the model's layers are to be trained further.
-        root: another zoo's folder.
+        root: a private zoo's folder instead of this package's zoo.
 
     Returns:
         keras.Model: images float32 [n, h, w, c] in [0, 1] -> reconstruction of that shape
@@ -51,13 +50,15 @@ def load(
     Raises:
         ValueError: for an unknown name (suggests the nearest) or version (lists the known).
         IntegrityError: if a file is not the one that was published.
+        FetchError: if the artefact is not on this machine and cannot be fetched.
     """
-    return artefact.read(_folder(name, version, Path(root)), trainable=trainable)
+    found = store.find(name, version, root)
+    return artefact.read(found.folder(), trainable=trainable, card_sha256=found.card_sha256)
 
 
-def info(name: str, version: int | None = None, *, root: Path | str = ROOT) -> Card:
+def info(name: str, version: int | None = None, *, root: Path | str | None = None) -> Card:
     """Return a model's card. Arguments and errors as load()'s."""
-    return Card.read(_folder(name, version, Path(root)) / artefact.CARD)
+    return store.find(name, version, root).card()
 
 
 def list_models(
@@ -65,7 +66,7 @@ def list_models(
     kind: str | None = None,
     threat: str | None = None,
     *,
-    root: Path | str = ROOT,
+    root: Path | str | None = None,
 ) -> list[str]:
     """Return the names of the models, sorted, of one data set, kind or threat norm if given.
 
@@ -73,16 +74,15 @@ def list_models(
         dataset: "mnist", ...
         kind: "autoencoder" or "classifier".
         threat: norm of the threat model, "linf" or "l2".
-        root: another zoo's folder.
+        root: a private zoo's folder instead of this package's zoo.
     """
-    cards = [info(name, root=root) for name in _names(Path(root))]
-    return [
-        card.name
-        for card in cards
-        if dataset in (None, card.dataset)
-        and kind in (None, card.kind)
-        and (threat is None or (card.threat is not None and card.threat["norm"] == threat))
-    ]
+    wanted = {"dataset": dataset, "kind": kind, "threat": threat}
+    names = []
+    for found in store.newest(root):
+        known = asdict(found.entry) if found.entry else describe(found.card())
+        if all(value in (None, known[key]) for key, value in wanted.items()):
+            names.append(found.name)
+    return names
 
 
 def save(
@@ -108,20 +108,5 @@ def save(
     Raises:
         ValueError: for a name, version or card that does not fit.
     """
-    card = dataclasses.replace(card, name=check_name(name))
+    card = replace(card, name=check_name(name))
     return artefact.write(model, classifier, card, Path(root))
-
-
-def _names(root: Path) -> list[str]:
-    return sorted({card.parent.parent.name for card in root.glob("*/*/card.json")})
-
-
-def _folder(name: str, version: int | None, root: Path) -> Path:
-    folders = {known: root / known for known in _names(root)}
-    folder = lookup("model", check_name(name), folders)
-    known = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
-    if version is None:
-        return folder / str(known[-1])
-    if check_version(version) not in known:
-        raise ValueError(f"{name} has no version {version}. Known: {', '.join(map(str, known))}.")
-    return folder / str(version)

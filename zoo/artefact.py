@@ -13,9 +13,7 @@ from keras_aaa.export import export_classifier, export_defence
 from keras_aaa.models import build
 from keras_aaa.results import write_json
 from zoo.card import Card
-from zoo.integrity import hashes, verify
-
-CARD = "card.json"
+from zoo.integrity import CARD, hashes, verify_artefact
 
 
 def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: Path) -> Card:
@@ -61,22 +59,29 @@ def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: 
     return card
 
 
-def read(folder: Path, *, trainable: bool = False, part: str = "model") -> keras.Model:
+def read(
+    folder: Path,
+    *,
+    trainable: bool = False,
+    part: str = "model",
+    card_sha256: str | None = None,
+) -> keras.Model:
     """Rebuild a model from the card's architecture and restore its weights, in float32.
 
     Nothing stored in the artefact is run: the architecture comes from keras_aaa.models, the
-    weights are read as arrays. Every file is verified against the card first.
+    weights are read as arrays. Every file is verified against the card first, and the card
+    against the index.
 
     Args:
         folder: the artefact.
         trainable: whether the model's layers train; False freezes them.
         part: "model", or "classifier" for the source classifier inside an autoencoder's artefact.
+        card_sha256: what the index says of the card, or None where there is no index.
 
     Raises:
         ValueError: if a file is damaged, or the weights do not fit the architecture.
     """
-    card = Card.read(folder / CARD)
-    verify(folder, card.files)
+    card = verify_artefact(folder, card_sha256)
     described = getattr(card, part)
     model = build(described.architecture, **described.sizes)
     collection = "classifier" if part == "classifier" else card.kind

@@ -3,6 +3,10 @@
 import hashlib
 from pathlib import Path
 
+from zoo.card import Card
+
+CARD = "card.json"
+
 
 class IntegrityError(ValueError):
     """A file of an artefact is not the file that was published."""
@@ -32,3 +36,21 @@ def verify(folder: Path, expected: dict[str, str]) -> None:
             raise IntegrityError(f"{path}: expected a file with sha256 {digest}, found none.")
         if (found := sha256(path)) != digest:
             raise IntegrityError(f"{path}: expected sha256 {digest}, found {found}.")
+
+
+def verify_artefact(folder: Path, card_sha256: str | None = None) -> Card:
+    """Return the card of an artefact, every file of which has been verified.
+
+    Args:
+        folder: the artefact.
+        card_sha256: the index's hash of card.json, or None for a zoo without an index.
+
+    Raises:
+        IntegrityError: if a file is missing or is not the one that was published.
+        ValueError: if the card cannot be read.
+    """
+    if card_sha256 is not None:
+        verify(folder, {CARD: card_sha256})
+    card = Card.read(folder / CARD)
+    verify(folder, card.files)
+    return card

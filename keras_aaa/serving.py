@@ -1,0 +1,114 @@
+"""A folder that tensorflow_model_server takes as it stands, with warm-up requests."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+WARM_UP_BATCHES = (1, 32)
+
+_MODELS = """model_config_list {{
+  config {{
+    name: "{name}"
+    base_path: "/models/{name}"
+    model_platform: "tensorflow"
+  }}
+}}
+"""
+
+# Larger batches than the warm-up's would be traced by nobody, but they serve all the same.
+_BATCHING = """max_batch_size { value: 32 }
+batch_timeout_micros { value: 2000 }
+num_batch_threads { value: 2 }
+max_enqueued_batches { value: 64 }
+"""
+
+_README = """# {name} for TensorFlow Serving
+
+    docker run --rm -p 8501:8501 -p 8500:8500 -v "$PWD:/models" tensorflow/serving \\
+      --model_config_file=/models/models.config \\
+      --enable_batching --batching_parameters_file=/models/batching.config
+
+    curl -d '{{"signature_name": "serving_default", "instances": [{instance}]}}' \\
+      http://localhost:8501/v1/models/{name}:predict
+
+An instance is an image {shape}, float in [0, 1]. Signatures:
+
+{signatures}
+"""
+
+
+def export_for_serving(artefact: Path, name: str, version: int, out: Path) -> Path:
+    """Write out/<name>/<version>/ with warm-up requests, models.config, batching.config, README.md.
+
+    Args:
+        artefact: a SavedModel's folder, with signatures that take `images`.
+        name, version: under which the server offers it.
+        out: the folder to write; what else lies in it stays.
+
+    Returns:
+        The folder of the SavedModel.
+
+    Raises:
+        ValueError: if that version is there already.
+        ImportError: without tensorflow-serving-api (extra "serving").
+    """
+    folder = out / name / str(version)
+    if folder.exists():
+        raise ValueError(f"{folder} exists; choose another --out or delete it.")
+    loaded = tf.saved_model.load(str(artefact))
+    signatures = {
+        key: (function.structured_input_signature[1], function.structured_outputs)
+        for key, function in sorted(loaded.signatures.items())
+        if not key.startswith("__")
+    }
+    shape = signatures["serving_default"][0]["images"].shape[1:]
+    requests = _warm_up_requests(name, list(signatures), shape)
+    shutil.copytree(artefact, folder)
+    write_requests(requests, folder / "assets.extra" / "tf_serving_warmup_requests")
+    (out / "models.config").write_text(_MODELS.format(name=name))
+    (out / "batching.config").write_text(_BATCHING)
+    lines = [
+        f"- `{key}`: {_fields(inputs)} -> {_fields(outputs)}"
+        for key, (inputs, outputs) in signatures.items()
+    ]
+    image = np.zeros(shape).tolist() if np.prod(shape) < 8 else "[[[0.0], ...], ...]"
+    text = _README.format(name=name, shape=list(shape), instance=image, signatures="\n".join(lines))
+    (out / "README.md").write_text(text)
+    return folder
+
+
+def write_requests(requests: list, path: Path) -> None:
+    """Write PredictionLog records as the TFRecord that the server replays before it is ready."""
+    path.parent.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in requests:
+            writer.write(request.SerializeToString())
+
+
+def _warm_up_requests(name: str, signatures: list[str], shape: tf.TensorShape) -> list:
+    try:
+        from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+    except ImportError as error:
+        raise ImportError(
+            "Warm-up requests need tensorflow-serving-api: pip install 'keras_aaa[serving]'."
+        ) from error
+    random = np.random.default_rng(0)
+    logs = []
+    for signature in signatures:
+        for batch in WARM_UP_BATCHES:
+            images = random.random((batch, *shape), np.float32)
+            request = predict_pb2.PredictRequest(
+                model_spec=model_pb2.ModelSpec(name=name, signature_name=signature),
+                inputs={"images": tf.make_tensor_proto(images)},
+            )
+            log = prediction_log_pb2.PredictLog(request=request)
+            logs.append(prediction_log_pb2.PredictionLog(predict_log=log))
+    return logs
+
+
+def _fields(specs: dict) -> str:
+    return ", ".join(
+        f"{name} {spec.dtype.name} {spec.shape}" for name, spec in sorted(specs.items())
+    )

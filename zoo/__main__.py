@@ -1,0 +1,159 @@
+"""The zoo on the command line.
+
+    python -m zoo list [--dataset=mnist] [--kind=autoencoder] [--threat=linf]
+    python -m zoo info NAME
+    python -m zoo verify NAME [--examples=1000] [--data_dir=...]
+    python -m zoo fetch NAME
+    python -m zoo export NAME --out=DIR          a folder for TensorFlow Serving
+    python -m zoo index [--check]                remakes index and pages from the cards
+    python -m zoo pack --out=DIR                 the tars that a remote zoo serves
+
+--version picks another version than the newest; --json prints JSON.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import app, flags
+from rich.console import Console
+from rich.table import Table
+
+import zoo
+from keras_aaa.names import lookup
+from zoo import index, store
+from zoo.archive import pack
+from zoo.verify import verify_card
+
+FLAGS = flags.FLAGS
+flags.DEFINE_bool("json", False, "Print JSON.")
+flags.DEFINE_integer("version", None, "Version; the newest by default.", 1)
+flags.DEFINE_string("dataset", None, "list: only of this data set.")
+flags.DEFINE_string("kind", None, "list: only autoencoder or classifier.")
+flags.DEFINE_string("threat", None, "list: only of this norm, linf or l2.")
+flags.DEFINE_integer("examples", None, "verify: on the first so many; the card's by default.", 1)
+flags.DEFINE_string("data_dir", None, "verify: folder of prepared TFDS sets.")
+flags.DEFINE_string("out", None, "export, pack: the folder to write.")
+flags.DEFINE_bool("check", False, "index: only compare; fail if something is out of date.")
+
+
+def list_() -> int:
+    names = zoo.list_models(FLAGS.dataset, FLAGS.kind, FLAGS.threat)
+    rows = {
+        found.name: asdict(found.entry) | {"version": found.version, "at_hand": found.at_hand()}
+        for found in map(store.find, names)
+        if found.entry
+    }
+    if FLAGS.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    table = Table("model", "version", "kind", "data set", "threat", "MB", "at hand")
+    for name, row in rows.items():
+        size, here = f"{row['bytes'] / 1e6:.1f}", "yes" if row["at_hand"] else "no"
+        cells = (str(row["version"]), row["kind"], row["dataset"], row["threat"], size, here)
+        table.add_row(name, *cells)
+    Console().print(table)
+    return 0
+
+
+def info(name: str) -> int:
+    card = zoo.info(name, FLAGS.version)
+    print(json.dumps(card.to_json(), indent=1) if FLAGS.json else index.model_page(card), end="\n")
+    return 0
+
+
+def verify(name: str) -> int:
+    found = store.find(name, FLAGS.version)
+    checks = verify_card(found, examples=FLAGS.examples, data_dir=FLAGS.data_dir)
+    if FLAGS.json:
+        print(json.dumps([asdict(check) for check in checks], indent=1))
+    else:
+        table = Table("classifier", "attack", "card", "measured", "may differ by", "n", "")
+        for c in checks:
+            cells = [f"{100 * v:.2f}" for v in (c.claimed, c.measured, c.tolerance)]
+            verdict = "as stated" if c.holds else "[red]differs[/red]"
+            table.add_row(
+                c.defended, f"{c.attack}{c.steps or ''}", *cells, str(c.examples), verdict
+            )
+        Console().print(table)
+    return 0 if all(check.holds for check in checks) else 1
+
+
+def fetch(name: str) -> int:
+    folder = store.find(name, FLAGS.version).folder()
+    print(json.dumps({"folder": str(folder)}) if FLAGS.json else folder)
+    return 0
+
+
+def export(name: str) -> int:
+    from keras_aaa.serving import export_for_serving
+
+    found = store.find(name, FLAGS.version)
+    found.card()
+    folder = export_for_serving(found.folder(), name, found.version, _out())
+    print(json.dumps({"folder": str(folder)}) if FLAGS.json else folder)
+    return 0
+
+
+def index_() -> int:
+    stale = index.refresh(store.ROOT, store.INDEX, check=FLAGS.check)
+    names = [path.relative_to(store.INDEX.parent).as_posix() for path in stale]
+    if FLAGS.json:
+        print(json.dumps({"differed": names}))
+    elif names:
+        print(("Out of date: " if FLAGS.check else "Rewritten: ") + ", ".join(names))
+    return 1 if names and FLAGS.check else 0
+
+
+def pack_() -> int:
+    out, paths = _out(), []
+    out.mkdir(parents=True, exist_ok=True)
+    for found in store.newest():
+        paths.append(out / f"{found.name}-{found.version}.tar")
+        pack(found.folder(), paths[-1])
+    print(
+        json.dumps({"archives": [str(p) for p in paths]})
+        if FLAGS.json
+        else f"{len(paths)} in {out}"
+    )
+    return 0
+
+
+def _out() -> Path:
+    if not FLAGS.out:
+        raise ValueError("--out: expected the folder to write.")
+    return Path(FLAGS.out)
+
+
+# command -> (function, number of names it takes)
+COMMANDS: dict[str, tuple[Callable[..., int], int]] = {
+    "list": (list_, 0),
+    "info": (info, 1),
+    "verify": (verify, 1),
+    "fetch": (fetch, 1),
+    "export": (export, 1),
+    "index": (index_, 0),
+    "pack": (pack_, 0),
+}
+
+
+def main(argv: list[str]) -> int:
+    try:
+        if len(argv) < 2:
+            raise ValueError(f"expected a command: {', '.join(COMMANDS)}. See --help.")
+        command, names = lookup("command", argv[1], COMMANDS)
+        if len(argv) != 2 + names:
+            raise ValueError(f"{argv[1]}: expected {names} name(s), got {len(argv) - 2}.")
+        return command(*argv[2:])
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,97 @@
+"""The zoo's index: every artefact with its pinned hashes, and the pages made from the cards."""
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from keras_aaa.results import write_json
+from zoo.archive import pack
+from zoo.card import Card
+from zoo.integrity import CARD, sha256
+from zoo.pages import model_page, zoo_page
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One version of one artefact.
+
+    Args:
+        kind, dataset, threat: as on its card; threat is the norm, or None.
+        bytes: of all its files.
+        card_sha256: of card.json, which holds the hashes of the other files.
+        archive_sha256: of the tar that a remote zoo serves.
+    """
+
+    kind: str
+    dataset: str
+    threat: str | None
+    bytes: int
+    card_sha256: str
+    archive_sha256: str
+
+
+def describe(card: Card) -> dict:
+    """Return what a list of models is filtered by: kind, dataset, threat (a norm or None)."""
+    norm = card.threat["norm"] if card.threat else None
+    return {"kind": card.kind, "dataset": card.dataset, "threat": norm}
+
+
+def read_index(path: Path) -> dict[str, dict[int, Entry]]:
+    """Return name -> version -> entry; empty where there is no index.
+
+    Raises:
+        ValueError: for an index of a newer schema.
+    """
+    if not path.exists():
+        return {}
+    data = json.loads(path.read_text())
+    if data["schema"] > SCHEMA:
+        raise ValueError(f"{path} has schema {data['schema']}; this version reads up to {SCHEMA}.")
+    return {
+        name: {int(version): Entry(**entry) for version, entry in versions.items()}
+        for name, versions in data["models"].items()
+    }
+
+
+def build_index(root: Path) -> dict:
+    """Return the index of the artefacts below `root`, as JSON."""
+    models: dict[str, dict[str, dict]] = {}
+    for path in sorted(root.glob(f"*/*/{CARD}")):
+        folder, card = path.parent, Card.read(path)
+        with tempfile.TemporaryDirectory() as temporary:
+            archive = Path(temporary) / "archive.tar"
+            pack(folder, archive)
+            entry = Entry(
+                **describe(card),
+                bytes=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()),
+                card_sha256=sha256(path),
+                archive_sha256=sha256(archive),
+            )
+        models.setdefault(card.name, {})[str(card.version)] = asdict(entry)
+    return {"schema": SCHEMA, "models": models}
+
+
+def pages(root: Path) -> dict[Path, str]:
+    """Return path -> text of every page that is made from the cards."""
+    cards = [Card.read(path) for path in sorted(root.glob(f"*/*/{CARD}"))]
+    made = {root / card.name / "README.md": model_page(card) for card in cards}
+    made[root / "README.md"] = zoo_page(cards)
+    return made
+
+
+def refresh(root: Path, index: Path, *, check: bool = False) -> list[Path]:
+    """Write index and pages, or with `check` only compare; return the paths that differed."""
+    fresh = build_index(root)
+    stale = []
+    if not index.exists() or json.loads(index.read_text()) != fresh:
+        stale.append(index)
+    texts = pages(root)
+    stale += [p for p, text in texts.items() if not p.exists() or p.read_text() != text]
+    if not check:
+        write_json(index, fresh)
+        for path, text in texts.items():
+            path.write_text(text, encoding="utf-8")
+    return stale

@@ -1,0 +1,89 @@
+"""Where artefacts lie: in the package, in another folder, in the cache, or at a remote zoo."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_aaa.names import lookup
+from zoo.card import Card, check_name, check_version
+from zoo.fetch import cache, fetch
+from zoo.index import Entry, read_index
+from zoo.integrity import CARD, verify
+
+ROOT = Path(__file__).parent / "models"
+INDEX = Path(__file__).parent / "index.json"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One version of an artefact; `entry` is its line in the index, None for a private zoo."""
+
+    name: str
+    version: int
+    root: Path
+    entry: Entry | None
+
+    def folder(self) -> Path:
+        """Return the artefact's folder, fetched if it is not at hand. Raises as fetch() does."""
+        folder = self.root / self.name / str(self.version)
+        if self.entry is None or folder.is_dir():
+            return folder
+        return fetch(self.name, self.version, self.entry)
+
+    def at_hand(self) -> bool:
+        """Return whether the artefact is on this machine."""
+        roots = [self.root, cache()] if self.entry else [self.root]
+        return any((root / self.name / str(self.version)).is_dir() for root in roots)
+
+    @property
+    def card_sha256(self) -> str | None:
+        """The pinned hash of the card, where there is an index."""
+        return self.entry.card_sha256 if self.entry else None
+
+    def card(self) -> Card:
+        """Return the card, verified against the index."""
+        folder = self.folder()
+        if self.card_sha256:
+            verify(folder, {CARD: self.card_sha256})
+        return Card.read(folder / CARD)
+
+
+def find(name: str, version: int | None = None, root: Path | str | None = None) -> Found:
+    """Return the artefact of that name and version, the newest by default.
+
+    Args:
+        name: lower-case words joined by underscores.
+        version: a whole number from 1 on, or None.
+        root: a private zoo's folder, or None for the zoo of this package.
+
+    Raises:
+        ValueError: for an unknown name (suggests the nearest) or version (lists the known).
+    """
+    versions = lookup("model", check_name(name), _known(root))
+    if version is None:
+        return versions[max(versions)]
+    if check_version(version) not in versions:
+        known = ", ".join(map(str, sorted(versions)))
+        raise ValueError(f"{name} has no version {version}. Known: {known}.")
+    return versions[int(version)]
+
+
+def newest(root: Path | str | None = None) -> Iterator[Found]:
+    """Yield the newest version of every artefact, sorted by name."""
+    for _, versions in sorted(_known(root).items()):
+        yield versions[max(versions)]
+
+
+def _known(root: Path | str | None) -> dict[str, dict[int, Found]]:
+    if root is None:
+        return {
+            name: {v: Found(name, v, ROOT, entry) for v, entry in versions.items()}
+            for name, versions in read_index(INDEX).items()
+        }
+    known: dict[str, dict[int, Found]] = {}
+    for path in Path(root).glob(f"*/*/{CARD}"):
+        name, version = path.parent.parent.name, path.parent.name
+        if version.isdigit():
+            found = Found(name, int(version), Path(root), None)
+            known.setdefault(name, {})[int(version)] = found
+    return known
