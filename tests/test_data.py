@@ -3,6 +3,8 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from keras_aaa import data
 
@@ -58,6 +60,44 @@ def test_batches_depend_on_seed_and_step_alone():
         assert not np.array_equal(augmented[0][0], whole[0][0])
     assert -1 <= noise.min() < -0.99 and 0.99 < noise.max() < 1
     assert abs(noise.mean()) < 0.01
+
+
+def _prepare(folder, name, features, example):
+    split = tf.data.Dataset.from_tensors(example).repeat(20)
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=name,
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={"train": split, "test": split},
+        data_dir=str(folder),
+    )
+
+
+@pytest.mark.parametrize("where", ["data_dir", "TFDS_DATA_DIR"])
+def test_any_prepared_classification_set_works_by_its_name(tmp_path, monkeypatch, where):
+    features = {
+        "image": tfds.features.Image(shape=(6, 4, 3)),
+        "label": tfds.features.ClassLabel(num_classes=7),
+    }
+    _prepare(tmp_path, "stripes", features, {"image": np.full((6, 4, 3), 51, np.uint8), "label": 5})
+    if where == "TFDS_DATA_DIR":
+        monkeypatch.setenv(where, str(tmp_path))
+    folder = str(tmp_path) if where == "data_dir" else None
+    spec = data.image_spec("stripes", folder)
+    assert spec == data.ImageSpec((6, 4, 3), 7, {"train": 18, "validation": 2, "test": 20})
+    images, labels = data.first(data.load("stripes", "train", folder), 18)
+    np.testing.assert_allclose(images, 0.2, atol=1e-6)
+    assert set(labels.numpy()) == {5}
+
+
+def test_a_set_that_is_no_image_classification_is_refused(tmp_path):
+    features = {
+        "image": tfds.features.Image(shape=(None, None, 3)),
+        "label": tfds.features.ClassLabel(num_classes=7),
+    }
+    _prepare(tmp_path, "ragged", features, {"image": np.zeros((6, 4, 3), np.uint8), "label": 5})
+    with pytest.raises(ValueError, match="'ragged' is not image classification with a fixed"):
+        data.load("ragged", "train", str(tmp_path))
 
 
 @pytest.mark.slow  # TFDS tries the network for minutes before it gives up

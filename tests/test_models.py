@@ -167,6 +167,19 @@ def test_resnet_normalises_each_image_itself():
     np.testing.assert_allclose(model(images), model(0.5 * images + 0.2), atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["madry", "conv_dense_autoencoder"])
+def test_a_keras_call_refuses_what_is_no_image(name, digits):
+    model, images = build(name), digits[0][:2]
+    for bad, message in (
+        (255 * images, r"expected finite values in \[0, 1\], received 0 to 255"),
+        (images - 0.5, "received -0.5 to 0.5"),
+        (images * np.nan, "expected finite"),
+        (images[:, :20], r"expected shape=\(None, 28, 28, 1\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model(bad)
+
+
 def test_synchronised_batch_normalisation_everywhere():
     for name in ARCHITECTURES:
         for layer in build(name).layers:

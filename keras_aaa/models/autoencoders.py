@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_aaa.models.blocks import Shape, conv, conv_bn, image_input, pixels
+from keras_aaa.models.blocks import Shape, checked, conv, conv_bn, image_input, pixels
 
 
 def conv_dense_autoencoder(
@@ -21,7 +21,7 @@ def conv_dense_autoencoder(
     """
     inputs = image_input(input_shape, divisible_by=4)
     rows, columns = input_shape[0] // 4, input_shape[1] // 4
-    x = conv(inputs, width, stride=2)
+    x = conv(checked(inputs), width, stride=2)
     x = conv(x, 2 * width, stride=2)
     x = layers.Flatten()(x)
     x = layers.Dense(latent, name="latent")(x)
@@ -42,7 +42,7 @@ def conv_autoencoder(input_shape: Shape = (28, 28, 1), width: int = 32) -> keras
         width: filters of the first block (32 in the paper).
     """
     inputs = image_input(input_shape, divisible_by=4)
-    x = conv_bn(inputs, width)
+    x = conv_bn(checked(inputs), width)
     x = layers.MaxPooling2D()(x)
     x = conv_bn(x, 2 * width)
     x = layers.MaxPooling2D()(x)
@@ -66,7 +66,8 @@ def unet(input_shape: Shape = (32, 32, 3), width: int = 64) -> keras.Model:
         input_shape: (h, w, c), h and w divisible by 8.
         width: filters of the first block (64 in the paper).
     """
-    inputs = x = image_input(input_shape, divisible_by=8)
+    inputs = image_input(input_shape, divisible_by=8)
+    x = checked(inputs)
     skips = []
     for filters in (width, 2 * width, 4 * width):
         x = conv_bn(x, filters)

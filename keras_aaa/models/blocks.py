@@ -1,9 +1,29 @@
 """What several architectures share."""
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 Shape = tuple[int, ...]
+
+
+@keras.saving.register_keras_serializable("keras_aaa")
+class CheckedImages(layers.Layer):
+    """Passes images on, and refuses an eager call with values that are no images in [0, 1].
+
+    Integers of 0 to 255 or normalised images would else be answered silently, and wrongly. Inside
+    a graph (an attack, training, a served model) it does nothing.
+    """
+
+    def call(self, images):
+        if tf.executing_eagerly() and tf.size(images):
+            low, high = float(tf.reduce_min(images)), float(tf.reduce_max(images))
+            if not (low >= 0 and high <= 1):  # false for NaN too
+                raise ValueError(
+                    f"images: expected finite values in [0, 1], received {low:.4g} to {high:.4g}. "
+                    "Divide integers by 255; a classifier normalises inside itself."
+                )
+        return images
 
 
 def conv(x, filters: int, kernel: int = 3, stride: int = 1, activation: str | None = "relu"):
@@ -34,6 +54,11 @@ def image_input(shape: Shape, divisible_by: int = 1) -> keras.KerasTensor:
             f"input_shape: height and width must be divisible by {divisible_by}, got {shape}."
         )
     return keras.Input(shape, dtype="float32", name="images")
+
+
+def checked(inputs: keras.KerasTensor) -> keras.KerasTensor:
+    """The first layer after an input: see CheckedImages."""
+    return CheckedImages(dtype="float32", name="checked")(inputs)
 
 
 def logits(x, classes: int):

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_aaa.models.blocks import Shape, conv, image_input, logits
+from keras_aaa.models.blocks import Shape, checked, conv, image_input, logits
 
 
 def madry(
@@ -21,7 +21,8 @@ def cnn(
 
 
 def _conv_pool(input_shape, classes, width, dense, convolutions, name):
-    inputs = x = image_input(input_shape, divisible_by=4)
+    inputs = image_input(input_shape, divisible_by=4)
+    x = checked(inputs)
     for filters in (width, 2 * width):
         for _ in range(convolutions):
             x = conv(x, filters)
@@ -39,7 +40,7 @@ def fc(
     Paper: AAA Table 11, "FC" (hidden 256, 256); Table 12, "FC" (1024, 512, 256).
     """
     inputs = image_input(input_shape)
-    x = layers.Flatten()(inputs)
+    x = layers.Flatten()(checked(inputs))
     for units in hidden:
         x = layers.Dense(units, activation="relu")(x)
     return keras.Model(inputs, logits(x, classes), name="fc")
@@ -54,7 +55,7 @@ def dnn(
 ) -> keras.Model:
     """CIFAR-10 DNN: four convolutions and a dense layer. Paper: AAA Table 13, second column."""
     inputs = image_input(input_shape, divisible_by=8)
-    x = conv(inputs, width)
+    x = conv(checked(inputs), width)
     x = conv(x, 2 * width)
     x = layers.MaxPooling2D()(x)
     x = layers.Dropout(dropout)(x)

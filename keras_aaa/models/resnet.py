@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_aaa.models.blocks import Shape, image_input, logits
+from keras_aaa.models.blocks import Shape, checked, image_input, logits
 
 
 def narrow_resnet(
@@ -25,7 +25,9 @@ def narrow_resnet(
     """
     inputs = image_input(input_shape, divisible_by=4)
     # Per-image standardisation, over all pixels and channels.
-    x = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, epsilon=1e-6)(inputs)
+    x = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, epsilon=1e-6)(
+        checked(inputs)
+    )
     x = _conv(x, filters[0], 1)
     for stage, width in enumerate(filters[1:]):
         for unit in range(units):

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_aaa.models.blocks import Shape, conv_bn, image_input, logits
+from keras_aaa.models.blocks import Shape, checked, conv_bn, image_input, logits
 
 # (filters as a multiple of the first block's, convolutions) of each block, configuration E.
 VGG19_BLOCKS = ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4))
@@ -23,7 +23,8 @@ def vgg19(
         width: filters of the first block (64 in the paper).
         dropout: rate after each dense layer, in [0, 1).
     """
-    inputs = x = image_input(input_shape, divisible_by=32)
+    inputs = image_input(input_shape, divisible_by=32)
+    x = checked(inputs)
     for multiple, convolutions in VGG19_BLOCKS:
         x = conv_bn(x, multiple * width, repeats=convolutions)
         x = layers.MaxPooling2D()(x)
