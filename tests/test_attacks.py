@@ -6,7 +6,7 @@ from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient
 from keras import layers
 
 from keras_aaa.attacks import fgsm, pgd
-from keras_aaa.attacks.loop import cross_entropy
+from keras_aaa.attacks.logit_losses import cross_entropy
 from keras_aaa.models.precision import Bfloat16Copy
 from keras_aaa.threat_model import ThreatModel
 

@@ -4,7 +4,8 @@ import tensorflow as tf
 from cleverhans.tf2.utils import optimize_linear
 
 from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
-from keras_aaa.attacks.loop import ascend, cross_entropy
+from keras_aaa.attacks.logit_losses import cross_entropy
+from keras_aaa.attacks.loop import ascend
 from keras_aaa.threat_model import ThreatModel
 
 
@@ -56,7 +57,7 @@ def pgd(
 def steepest_ascent(threat: ThreatModel, step_size):
     """The rule of PGD: one step of `step_size` along the steepest direction in the norm."""
 
-    def rule(step, x_adv, gradient, loss, state):
+    def rule(step, x_adv, gradient, loss, logits, state):
         return x_adv + optimize_linear(gradient, step_size, threat.order), state
 
     return rule
@@ -64,13 +65,11 @@ def steepest_ascent(threat: ThreatModel, step_size):
 
 def _graph(logits, threat):
     def run(images, labels, start, steps, step_size):
-        return ascend(
-            lambda x: cross_entropy(logits(x), labels),
-            images,
-            start,
-            threat=threat,
-            steps=steps,
-            rule=steepest_ascent(threat, step_size),
-        )
+        def loss(x):
+            values = logits(x)
+            return cross_entropy(values, labels), values
+
+        rule = steepest_ascent(threat, step_size)
+        return ascend(loss, images, start, threat=threat, steps=steps, rule=rule)[0]
 
     return run

@@ -51,11 +51,18 @@ def correct(defence, images, labels) -> np.ndarray:
     """
     images, labels = check_batch(images, labels)
     check_labels(labels, defence)
-    masks = [
-        compiled(defence, _correct_graph)(tf.gather(images, b), tf.gather(labels, b))[:count]
-        for b, count in _batches(len(labels))
+    if not len(labels):
+        return np.zeros(0, bool)
+    return np.argmax(logits_in_batches(defence, images), axis=-1) == labels.numpy()
+
+
+def logits_in_batches(defence, images) -> np.ndarray:
+    """Return the defence's logits, float32 [n, classes], of images [n, h, w, c]; n >= 1."""
+    parts = [
+        compiled(defence, _logits_graph)(tf.gather(images, batch))[:count]
+        for batch, count in _batches(len(images))
     ]
-    return np.concatenate(masks) if masks else np.zeros(0, bool)
+    return np.concatenate(parts)
 
 
 def survive_pgd(
@@ -122,5 +129,5 @@ def _batches(examples: int) -> Iterator[tuple[np.ndarray, int]]:
         yield begin + np.arange(size) % count, count
 
 
-def _correct_graph(logits):
-    return lambda x, y: tf.equal(tf.argmax(logits(x), axis=-1), y)
+def _logits_graph(logits):
+    return logits

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from keras_aaa.attacks.loop import cross_entropy
+from keras_aaa.attacks.logit_losses import cross_entropy
 
 
 @dataclass(frozen=True)

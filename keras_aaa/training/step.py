@@ -5,7 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_aaa.attacks.loop import ascend, cross_entropy
+from keras_aaa.attacks.logit_losses import cross_entropy
+from keras_aaa.attacks.loop import ascend
 from keras_aaa.attacks.pgd import steepest_ascent
 from keras_aaa.models.precision import Bfloat16Copy, freeze
 from keras_aaa.training.task import Task
@@ -41,8 +42,9 @@ def make_step(
         first = freeze(attacked)
 
         def loss(x):
-            x = first(x)
-            return cross_entropy(classifier(x) if autoencoder is not None else x, labels)
+            output = first(x)
+            logits = classifier(output) if autoencoder is not None else output
+            return cross_entropy(logits, labels), logits
 
         return ascend(
             loss,
@@ -52,7 +54,7 @@ def make_step(
             steps=steps,
             rule=steepest_ascent(task.threat, step_size),
             eps=eps,
-        )
+        )[0]
 
     def step(images, labels, noise, eps, attack_steps, attack_step_size, classifier):
         frozen = freeze(classifiers[classifier]) if autoencoder is not None else None

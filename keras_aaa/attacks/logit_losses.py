@@ -1,0 +1,37 @@
+"""Losses of the logits that attacks climb, an example each."""
+
+import tensorflow as tf
+
+
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Return the cross-entropy [n] of float32 logits [n, classes] with labels [n], in nats."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
+def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Return z_y - max over i != y of z_i, [n]: below 0 where the label is not the largest."""
+    own = tf.gather(logits, labels, axis=1, batch_dims=1)
+    mask = tf.one_hot(labels, tf.shape(logits)[1], on_value=-float("inf"), off_value=0.0)
+    return own - tf.reduce_max(logits + mask, axis=1)
+
+
+def dlr(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Return the difference of logits ratio, [n]: -(z_y - max_{i != y} z_i) / (z_(1) - z_(3)).
+
+    z_(k) is the k-th largest logit. Croce and Hein 2020, equation 6.
+    """
+    top = tf.math.top_k(logits, 3).values
+    return -margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Return -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2), [n]. Croce and Hein 2020, equation 7."""
+    own, other = (tf.gather(logits, c, axis=1, batch_dims=1) for c in (labels, targets))
+    top = tf.math.top_k(logits, 4).values
+    return -(own - other) / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + 1e-12)
+
+
+def ranked_targets(logits: tf.Tensor, labels: tf.Tensor, rank: int) -> tf.Tensor:
+    """Return the wrong class with the `rank`-th largest logit, int64 [n]; rank 1 is the nearest."""
+    mask = tf.one_hot(labels, tf.shape(logits)[1], on_value=-float("inf"), off_value=0.0)
+    return tf.cast(tf.math.top_k(logits + mask, rank).indices[:, rank - 1], tf.int64)

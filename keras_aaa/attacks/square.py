@@ -1,0 +1,113 @@
+"""The Square attack: random search over squares, by queries alone."""
+
+import math
+
+import tensorflow as tf
+
+from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
+from keras_aaa.attacks.logit_losses import margin
+from keras_aaa.attacks.norms import per_example
+from keras_aaa.threat_model import ThreatModel
+
+P_INIT = 0.8
+# Of 10,000 queries, those after which the squares' share of the image is halved.
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+
+def share(query: int, queries: int) -> float:
+    """Return the share of the image that a square covers at `query` of `queries`."""
+    scaled = int(query / queries * 10_000)
+    return P_INIT / 2 ** sum(scaled > halving for halving in HALVINGS)
+
+
+def square(
+    model,
+    images,
+    labels,
+    *,
+    threat: ThreatModel,
+    queries: int,
+    seed: int = 0,
+    first: int = 0,
+    last: int | None = None,
+    start=None,
+) -> tf.Tensor:
+    """Return the images with the smallest margin that random squares of +-eps led to.
+
+    Andriushchenko et al. 2020, "Square Attack: a query-efficient black-box adversarial attack via
+    random search"; its l-infinity version with the margin loss, as in AutoAttack, but each image
+    has squares of its own.
+
+    Args:
+        model: images -> logits; only its outputs are used.
+        images: float32 [n, h, w, c] in [0, 1].
+        labels: int64 [n], the true classes.
+        threat: an l-infinity ball.
+        queries: the whole budget, which the squares' sizes follow (5,000 in AutoAttack).
+        seed: of the squares.
+        first, last: run only these queries of the budget, from `start`; by default all of it.
+        start: images [n, h, w, c] to begin from, or None for random vertical stripes.
+
+    Returns:
+        float32 [n, h, w, c], inside the ball and in [0, 1].
+
+    Raises:
+        TypeError, ValueError: for images, labels or settings that are not as above.
+    """
+    images, labels = check_batch(images, labels)
+    check_labels(labels, model)
+    if threat.norm != "linf":
+        raise ValueError(f"threat: expected the norm linf, got {threat.norm}.")
+    last = queries if last is None else last
+    if not 0 <= first <= last <= queries or queries < 1:
+        raise ValueError(f"queries: expected 0 <= first <= last <= queries, got {first}, {last}, "
+                         f"{queries}.")  # fmt: skip
+    if not len(labels):
+        return images
+    if start is None:
+        n, _, w, c = images.shape
+        stripes = tf.random.stateless_uniform((n, 1, w, c), (seed, 0), -1.0, 1.0)
+        start = threat.project(images + threat.eps * tf.sign(stripes), images)
+    run = compiled(model, _graph, threat, queries)
+    return run(images, labels, start, *map(tf.constant, (first, last, seed)))
+
+
+def _graph(logits_of, threat: ThreatModel, queries: int):
+    def run(images, labels, start, first, last, seed):
+        n, (h, w, c) = tf.shape(images)[0], images.shape[1:]
+        sides = tf.constant(
+            [
+                min(max(round(math.sqrt(share(query, queries) * h * w)), 1), min(h, w) - 1)
+                for query in range(queries)
+            ]
+        )
+
+        def body(query, best, smallest):
+            side = sides[query]
+            random = tf.random.stateless_uniform((n, 2 + c), (seed, query + 1))
+            signs = 2 * tf.round(random[:, 2:]) - 1
+            inside = [_span(size, side, random[:, axis]) for axis, size in enumerate((h, w))]
+            mask = inside[0][:, :, None, None] * inside[1][:, None, :, None]
+            moved = best + 2 * threat.eps * mask * signs[:, None, None, :]
+            moved = threat.project(moved, images)
+            found = margin(logits_of(moved), labels)
+            better = found < smallest
+            best = tf.where(per_example(better), moved, best)
+            return query + 1, best, tf.minimum(found, smallest)
+
+        smallest = margin(logits_of(start), labels)
+        return tf.while_loop(
+            lambda query, *_: query < last,
+            body,
+            (first, start, smallest),
+            parallel_iterations=1,
+        )[1]
+
+    return run
+
+
+def _span(size: int, side: tf.Tensor, random: tf.Tensor) -> tf.Tensor:
+    """1.0 for the `side` pixels of `size` from a random place on, else 0.0; [n, size]."""
+    begin = tf.cast(random * tf.cast(size - side + 1, tf.float32), tf.int32)[:, None]
+    pixel = tf.range(size)[None, :]
+    return tf.cast((pixel >= begin) & (pixel < begin + side), tf.float32)

@@ -1,0 +1,196 @@
+"""AutoAttack, standard version: APGD-CE, APGD-T, FAB-T, Square, worst case per example."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_aaa.attacks.apgd import apgd
+from keras_aaa.attacks.compiled import check_batch, check_labels
+from keras_aaa.attacks.fab import fab
+from keras_aaa.attacks.logit_losses import ranked_targets
+from keras_aaa.attacks.square import square
+from keras_aaa.evaluation.robustness import correct, logits_in_batches
+from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.results import write_json
+from keras_aaa.threat_model import ThreatModel
+
+BLOCK = 250  # examples that go through all attacks together; what a killed run loses at the most
+BUCKETS = (8, 16, 32, 64, 128, BLOCK)  # batch sizes, so that few shapes are compiled
+STAGES = ("clean", "apgd_ce", "apgd_t", "fab_t", "square")
+
+
+@dataclass(frozen=True)
+class AutoAttack:
+    """The settings of the standard version. Croce and Hein 2020, section 6."""
+
+    steps: int = 100
+    targets: int = 9
+    queries: int = 5000
+    seed: int = 0
+
+
+def autoattack(
+    defence: keras.Model,
+    images,
+    labels,
+    *,
+    threat: ThreatModel,
+    settings: AutoAttack = AutoAttack(),
+    precision: str = "float32",
+    workdir: Path | None = None,
+    on_block: Callable[[int], None] = lambda done: None,
+) -> dict[str, np.ndarray]:
+    """Return who is still classified correctly after each stage, and the adversarial images.
+
+    An example that has fallen is not attacked again. Attacks craft in `precision`; that an example
+    has fallen is decided in float32, on images inside the ball.
+
+    Args:
+        defence: keras.Model: images -> logits, float32.
+        images: float32 [n, h, w, c] in [0, 1].
+        labels: int64 [n].
+        threat: an l-infinity ball.
+        settings: steps, targets, queries, seed.
+        precision: "float32" or "bfloat16", of crafting.
+        workdir: folder for finished blocks; a run that was killed goes on after them.
+        on_block: called after each block with its number of examples.
+
+    Returns:
+        Stage ("clean", "apgd_ce", "apgd_t", "fab_t", "square") -> bool [n], and "x_adv" ->
+        float32 [n, h, w, c]: the image that fooled, or the clean one.
+
+    Raises:
+        TypeError, ValueError: for images, labels or a threat that are not as above, or a workdir
+            of another run.
+    """
+    images, labels = (np.asarray(a) for a in check_batch(images, labels))
+    check_labels(labels, defence)
+    crafting = Bfloat16Copy(defence) if precision == "bfloat16" else defence
+    key = {"weights": _hash(defence.get_weights()), "data": _hash([images, labels])}
+    key |= {"threat": asdict(threat), "settings": asdict(settings), "precision": precision}
+    blocks = []
+    for begin in range(0, len(labels), BLOCK):
+        x, y = images[begin : begin + BLOCK], labels[begin : begin + BLOCK]
+        path = workdir / f"block{begin}.npz" if workdir else None
+        if path:
+            _claim(path.parent, key)
+        if path and path.exists():
+            with np.load(path) as stored:
+                block = dict(stored)
+        else:
+            block = _attack_block(defence, crafting, x, y, threat, settings)
+            if path:
+                temporary = path.with_suffix(".tmp.npz")
+                np.savez(temporary, **block)
+                temporary.replace(path)
+        blocks.append(block)
+        on_block(len(y))
+    if not blocks:
+        return {stage: np.zeros(0, bool) for stage in STAGES} | {"x_adv": images}
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _attack_block(defence, crafting, images, labels, threat, settings) -> dict[str, np.ndarray]:
+    standing = correct(defence, images, labels)
+    block, x_adv = {"clean": standing.copy()}, images.copy()
+    for stage, attacks in _stages(crafting, images, labels, threat, settings):
+        for attack in attacks:
+            alive = np.flatnonzero(standing)
+            if not len(alive):
+                break
+            index = alive[np.arange(_bucket(len(alive))) % len(alive)]
+            found = np.asarray(attack(index))[: len(alive)]
+            inside = threat.contains(found, images[alive])
+            if not inside.all():
+                raise RuntimeError(f"{stage} left its own ball; this is a bug.")
+            fell = ~correct(defence, found, labels[alive])
+            standing[alive[fell]] = False
+            x_adv[alive[fell]] = found[fell]
+        block[stage] = standing.copy()
+    return block | {"x_adv": x_adv}
+
+
+def _stages(crafting, images, labels, threat, settings) -> Iterator[tuple[str, list[Callable]]]:
+    """Each stage with its attacks, each a function of the indices of those to be attacked."""
+    common = {"threat": threat, "steps": settings.steps}
+    classes = logits_in_batches(crafting, images)
+    ranks = range(1, min(settings.targets, classes.shape[1] - 1) + 1)
+    targets = {rank: ranked_targets(classes, labels, rank).numpy() for rank in ranks}
+
+    def apgd_ce(i):
+        return apgd(crafting, images[i], labels[i], seed=settings.seed, **common)
+
+    def apgd_t(rank):
+        return lambda i: apgd(
+            crafting,
+            images[i],
+            labels[i],
+            loss="targeted_dlr",
+            targets=targets[rank][i],
+            seed=settings.seed + rank,
+            **common,
+        )
+
+    def fab_t(rank):
+        return lambda i: fab(crafting, images[i], labels[i], targets=targets[rank][i], **common)
+
+    yield "apgd_ce", [apgd_ce]
+    yield "apgd_t", [apgd_t(rank) for rank in ranks]
+    yield "fab_t", [fab_t(rank) for rank in ranks]
+    yield "square", _square_rounds(crafting, images, labels, threat, settings)
+
+
+def _square_rounds(crafting, images, labels, threat, settings) -> list[Callable]:
+    """Square in rounds, between which those who fell leave; `best` remembers the others' images."""
+    edges = np.unique(np.linspace(0, settings.queries, 11).astype(int))
+    best: dict[int, np.ndarray] = {}
+
+    def attack(first, last):
+        def run(i):
+            start = np.stack([best[j] for j in i]) if first else None
+            found = square(
+                crafting,
+                images[i],
+                labels[i],
+                threat=threat,
+                queries=settings.queries,
+                seed=settings.seed,
+                first=int(first),
+                last=int(last),
+                start=start,
+            ).numpy()
+            # Reversed: where padding repeats an example, its first copy counts.
+            best.update(zip(i[::-1], found[::-1], strict=True))
+            return found
+
+        return run
+
+    return [attack(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def _bucket(examples: int) -> int:
+    return next(size for size in BUCKETS if size >= examples)
+
+
+def _hash(arrays) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _claim(folder: Path, key: dict) -> None:
+    path = folder / "run.json"
+    if not path.exists():
+        write_json(path, key)
+    elif differing := [k for k, v in json.loads(path.read_text()).items() if v != key[k]]:
+        raise ValueError(
+            f"workdir: {folder} holds another run: {', '.join(differing)} differ. Choose another, "
+            "or delete it."
+        )
