@@ -18,7 +18,9 @@ def loss_and_gradient(loss: Loss, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, t
         tape.watch(x)
         values, logits = loss(x)
         total = tf.reduce_sum(values)
-    return values, logits, tape.gradient(total, x)
+    # A defence without a gradient (rounding, say) has one of zeros; the sanity checks report that.
+    gradient = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return values, logits, gradient
 
 
 def ascend(

@@ -17,6 +17,7 @@ def pgd(
     threat: ThreatModel,
     steps: int,
     step_size: float,
+    momentum: float = 0.0,
     start=None,
     seed: int = 0,
 ) -> tf.Tensor:
@@ -32,6 +33,8 @@ def pgd(
         threat: the ball to stay in.
         steps: number of gradient steps, >= 0.
         step_size: length of a step in the threat's norm, in image units, > 0.
+        momentum: decay of the accumulated gradient, in [0, 1]; above 0 this is the momentum
+            iterative method of Dong et al. 2018.
         start: images [n, h, w, c] to begin from (a run continued), or None for a uniformly random
             point of the cube of half-width eps, projected onto the ball.
         seed: of the random start.
@@ -44,13 +47,16 @@ def pgd(
     """
     images, labels = check_batch(images, labels)
     check_labels(labels, model)
-    if steps < 0 or not step_size > 0:
-        raise ValueError(f"Expected steps >= 0 and step_size > 0, got {steps} and {step_size}.")
+    if steps < 0 or not step_size > 0 or not 0 <= momentum <= 1:
+        raise ValueError(
+            "Expected steps >= 0 and step_size > 0 and momentum in [0, 1], got "
+            f"{steps}, {step_size} and {momentum}."
+        )
     if start is None:
         noise = tf.random.stateless_uniform(tf.shape(images), (seed, 0), -1.0, 1.0)
         start = images + threat.eps * noise
     start = threat.project(tf.cast(start, tf.float32), images)
-    run = compiled(model, _graph, threat)
+    run = compiled(model, _graph, threat, float(momentum))
     return run(images, labels, start, tf.constant(steps), tf.constant(step_size, tf.float32))
 
 
@@ -63,13 +69,26 @@ def steepest_ascent(threat: ThreatModel, step_size):
     return rule
 
 
-def _graph(logits, threat):
+def _with_momentum(threat: ThreatModel, step_size, momentum: float):
+    """The rule of the momentum iterative method; its state is the accumulated gradient."""
+
+    def rule(step, x_adv, gradient, loss, logits, velocity):
+        length = tf.reduce_mean(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
+        velocity = momentum * velocity + gradient / (length + 1e-12)
+        return x_adv + optimize_linear(velocity, step_size, threat.order), velocity
+
+    return rule
+
+
+def _graph(logits, threat, momentum):
     def run(images, labels, start, steps, step_size):
         def loss(x):
             values = logits(x)
             return cross_entropy(values, labels), values
 
-        rule = steepest_ascent(threat, step_size)
-        return ascend(loss, images, start, threat=threat, steps=steps, rule=rule)[0]
+        rule, state = steepest_ascent(threat, step_size), ()
+        if momentum:
+            rule, state = _with_momentum(threat, step_size, momentum), tf.zeros_like(images)
+        return ascend(loss, images, start, threat=threat, steps=steps, rule=rule, state=state)[0]
 
     return run

@@ -1,0 +1,51 @@
+"""Make defences attackable that have no gradient (BPDA) or a random one (EOT)."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+Tensors = Callable[[tf.Tensor], tf.Tensor]
+
+
+def bpda(function: Tensors, surrogate: Tensors = tf.identity) -> Tensors:
+    """Return a callable that computes `function` and differentiates `surrogate`.
+
+    Athalye et al. 2018, "Obfuscated Gradients Give a False Sense of Security", section 4.1.
+
+    Args:
+        function: tensor -> tensor, a layer or any callable; its gradient is never asked for.
+        surrogate: tensor -> tensor of the same shape, differentiable; the identity by default.
+    """
+
+    @tf.custom_gradient
+    def call(x):
+        def gradient(upstream):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = surrogate(x)
+            return tape.gradient(y, x, output_gradients=upstream)
+
+        return tf.stop_gradient(function(x)), gradient
+
+    return call
+
+
+def eot(defence: Tensors, samples: int) -> Tensors:
+    """Return a callable that averages `samples` calls of a random defence, and their gradients.
+
+    Athalye et al. 2018, section 4.2 (expectation over transformation).
+
+    Args:
+        defence: images -> logits, different from call to call.
+        samples: number of calls, >= 1.
+
+    Raises:
+        ValueError: for fewer than one sample.
+    """
+    if samples < 1:
+        raise ValueError(f"samples: expected 1 or more, got {samples}.")
+
+    def call(images):
+        return tf.add_n([defence(images) for _ in range(samples)]) / samples
+
+    return call

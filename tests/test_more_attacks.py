@@ -1,0 +1,141 @@
+"""Attacks beyond PGD and AutoAttack, on models whose nearest boundary is known."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from keras_aaa.attacks import bpda, carlini_wagner, deepfool, eot, pgd, random_noise, spsa
+from keras_aaa.threat_model import ThreatModel
+
+WIDE = ThreatModel("l2", 10.0)
+
+
+@pytest.fixture
+def linear():
+    """Three classes, linear, and images whose l2 distance to the nearest boundary is known."""
+    random = np.random.default_rng(0)
+    inputs = keras.Input((5, 5, 1))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs)))
+    weights = random.normal(size=(25, 3)).astype(np.float32)
+    bias = -0.5 * weights.sum(0)  # all boundaries meet at grey: no box is in the way
+    model.set_weights([weights, bias])
+    images = (0.5 + 0.05 * random.normal(size=(12, 5, 5, 1))).astype(np.float32).clip(0, 1)
+    logits = model(images).numpy()
+    labels = logits.argmax(1)
+    own = logits[np.arange(12), labels][:, None]
+    spread = np.linalg.norm(weights[:, labels].T[:, :, None] - weights[None], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.nanmin(np.where(spread > 0, (own - logits) / spread, np.nan), axis=1)
+    return model, images, labels, distance
+
+
+def moved(x_adv, images):
+    return np.linalg.norm((np.asarray(x_adv) - images).reshape(len(images), -1), axis=1)
+
+
+def test_deepfool_reaches_the_known_nearest_boundary(linear):
+    model, images, labels, distance = linear
+    x_adv = deepfool(model, images, labels, threat=WIDE, overshoot=0.02)
+    assert (model(x_adv).numpy().argmax(1) != labels).all()
+    np.testing.assert_allclose(moved(x_adv, images), 1.02 * distance, rtol=0.02, atol=2e-3)
+
+
+def test_carlini_wagner_comes_close_to_the_known_distance(linear):
+    model, images, labels, distance = linear
+    x_adv = carlini_wagner(model, images, labels, threat=WIDE, steps=300, searches=6)
+    assert (model(x_adv).numpy().argmax(1) != labels).all()
+    assert (moved(x_adv, images) >= distance - 1e-4).all()
+    np.testing.assert_allclose(moved(x_adv, images), distance, rtol=0.25, atol=0.01)
+    sure = carlini_wagner(model, images, labels, threat=WIDE, steps=300, searches=6, confidence=1.0)
+    logits = model(sure).numpy()
+    own = logits[np.arange(12), labels]
+    assert (logits.max(1) - own >= 1.0 - 1e-3).all()
+    assert (moved(sure, images) > moved(x_adv, images)).all()
+
+
+def test_minimal_attacks_are_projected_onto_a_small_ball(linear):
+    model, images, labels, distance = linear
+    small = ThreatModel("l2", float(np.median(distance)))
+    for attack in (deepfool, carlini_wagner):
+        x_adv = attack(model, images, labels, threat=small, steps=50)
+        assert small.contains(x_adv, images).all()
+        with pytest.raises(ValueError, match="expected the norm l2"):
+            attack(model, images, labels, threat=ThreatModel("linf", 0.1))
+
+
+@pytest.mark.parametrize("norm, eps", [("linf", 0.05), ("l2", 0.2)])
+def test_momentum_and_spsa_find_the_linear_optimum(linear, norm, eps):
+    model, images, labels, _ = linear
+    threat = ThreatModel(norm, eps)
+
+    def margin(x):
+        logits = model(x).numpy()
+        own = logits[np.arange(12), labels]
+        logits[np.arange(12), labels] = -np.inf
+        return (own - logits.max(1)).mean()
+
+    best = margin(pgd(model, images, labels, threat=threat, steps=100, step_size=eps / 10))
+    with_momentum = pgd(
+        model, images, labels, threat=threat, steps=50, step_size=eps / 5, momentum=0.9
+    )
+    by_queries = spsa(
+        model, images, labels, threat=threat, steps=60, samples=16, learning_rate=eps / 8
+    )
+    for x_adv in (with_momentum, by_queries):
+        assert threat.contains(x_adv, images).all()
+        assert margin(x_adv) <= best + 0.15 * (margin(images) - best)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_noise_has_the_length_of_the_ball(linear, norm):
+    model, images, labels, _ = linear
+    threat = ThreatModel(norm, 0.1)
+    x_adv = random_noise(model, images, labels, threat=threat, seed=1)
+    order = {"linf": np.inf, "l2": 2}[norm]
+    lengths = np.linalg.norm((x_adv - images).numpy().reshape(12, -1), ord=order, axis=1)
+    np.testing.assert_allclose(lengths, 0.1, rtol=1e-4)
+    assert np.abs(x_adv - random_noise(model, images, labels, threat=threat, seed=2)).max() > 0
+
+
+def test_bpda_goes_through_what_has_no_gradient(linear):
+    model, images, labels, _ = linear
+    threat = ThreatModel("linf", 0.1)
+
+    def rounded(x):
+        return tf.round(x * 20) / 20
+
+    def blind(x):
+        return model(rounded(x))
+
+    settings = {"threat": threat, "steps": 20, "step_size": 0.02, "start": images}
+    stuck = pgd(blind, images, labels, **settings)
+    np.testing.assert_array_equal(stuck, images)  # the gradient of rounding is zero
+    through = bpda(rounded)
+    x_adv = pgd(lambda x: model(through(x)), images, labels, **settings)
+    wrong = model(rounded(x_adv)).numpy().argmax(1) != labels
+    assert wrong.mean() > 0.5
+    # With a surrogate the gradient is the surrogate's: here three times the identity's.
+    with tf.GradientTape() as tape:
+        x = tf.constant(images)
+        tape.watch(x)
+        y = tf.reduce_sum(bpda(rounded, lambda z: 3 * z)(x))
+    np.testing.assert_allclose(tape.gradient(y, x), 3.0)
+
+
+def test_eot_averages_outputs_and_gradients():
+    calls = []
+
+    def random_defence(x):
+        calls.append(1)
+        return float(len(calls)) * tf.reduce_sum(x, axis=(1, 2, 3))[:, None]
+
+    x = tf.ones((2, 2, 2, 1))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = eot(random_defence, 3)(x)
+    np.testing.assert_allclose(y, 2.0 * 4)
+    np.testing.assert_allclose(tape.gradient(y, x), 2.0)
+    with pytest.raises(ValueError, match="samples: expected 1"):
+        eot(random_defence, 0)
