@@ -16,18 +16,21 @@ _MNIST_PAPER = Recipe(
     epochs=100, schedule="plateau", attack_steps=40, attack_step_size=0.01, validation_steps=40
 )
 
-# Seven steps of eps/4, then ten of eps/6: about a fifth of the paper's cost an epoch. Without the
-# shifts the robust accuracy of training runs three points ahead of validation's; with an mse
-# weight of 1 the FC target classifier keeps 86 % under PGD-40.
+# Five steps of eps/3, then ten of eps/6: a sixth of the paper's cost an epoch. What shorter ones
+# came to on the first 1,000 test images (PGD-40 / PGD-200, then the same for the FC target): 14
+# epochs without shifts and with an mse weight of 1, 95.5 / 93.9, 85.6 / 82.9, three points better
+# on the training images than on others; 12 epochs with shifts of 2 and a weight of 10, 95.0 / 93.2,
+# 91.6 / 87.9, as good on both.
 _MNIST_FAST = Recipe(
-    epochs=12,
-    attack_steps=7,
-    attack_step_size=0.075,
+    epochs=24,
+    decay_from=0.4,
+    attack_steps=5,
+    attack_step_size=0.1,
     late_from=2 / 3,
     late_attack_steps=10,
     late_attack_step_size=0.05,
     eps_warmup_epochs=1.5,
-    shift=2,
+    shift=1,
     mse_weight=10.0,
 )
 

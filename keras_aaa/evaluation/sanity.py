@@ -1,0 +1,229 @@
+"""Signs that an evaluation is too weak: each check returns evidence, never a stamp of approval.
+
+Carlini et al. 2019, "On Evaluating Adversarial Robustness"; Athalye et al. 2018. Accuracies are
+fractions; masks say per example who is still classified correctly.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aaa.attacks import fgsm, pgd, random_noise
+from keras_aaa.attacks.compiled import compiled
+from keras_aaa.attacks.logit_losses import cross_entropy
+from keras_aaa.attacks.loop import loss_and_gradient
+from keras_aaa.evaluation.robustness import correct, logits_in_batches
+from keras_aaa.threat_model import ThreatModel
+
+STRONGER_STEPS, RESTARTS, NOISE_DRAWS = 2, 3, 5
+EPS_FACTORS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
+SQUARE_TAKES = 0.002  # more than this after the gradient attacks points to masked gradients
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one check found. `warning` says what is suspicious; None means nothing was found."""
+
+    check: str
+    figures: dict[str, float | list[float]]
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the checks look at: a defence, its test examples, its threat model, its attack.
+
+    Args:
+        defence: keras.Model: images -> logits.
+        images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n]; a few hundred will do.
+        threat: the ball.
+        steps, step_size: of PGD.
+        base: the undefended classifier, or None.
+        others: name -> bool [n], who survives black-box and transfer attacks already made.
+    """
+
+    defence: keras.Model
+    images: np.ndarray
+    labels: np.ndarray
+    threat: ThreatModel
+    steps: int
+    step_size: float
+    base: keras.Model | None = None
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def survives_pgd(self, model=None, threat=None, factor: int = 1, seed: int = 0) -> np.ndarray:
+        """Return bool [n]: who survives PGD with `factor` times the steps."""
+        model, threat = model or self.defence, threat or self.threat
+        if threat.eps == 0:
+            return correct(model, self.images, self.labels)
+        x_adv = pgd(
+            model,
+            self.images,
+            self.labels,
+            threat=threat,
+            steps=self.steps * factor,
+            step_size=self.step_size,
+            seed=seed,
+        )
+        return correct(model, x_adv, self.labels)
+
+
+def iterative_beats_single_step(s: Subject) -> Evidence:
+    """PGD must be at least as strong as FGSM."""
+    single = correct(
+        s.defence, fgsm(s.defence, s.images, s.labels, threat=s.threat), s.labels
+    ).mean()
+    iterative = s.survives_pgd().mean()
+    figures = {"fgsm": float(single), "pgd": float(iterative)}
+    found = f"FGSM leaves {single:.1%}, PGD {iterative:.1%}: a single step is the stronger attack."
+    return Evidence("iterative_beats_single_step", figures, found if single < iterative else None)
+
+
+def stronger_changes_nothing(s: Subject) -> Evidence:
+    """Doubled steps and more restarts should take less than a point more."""
+    plain = s.survives_pgd()
+    doubled = (plain & s.survives_pgd(factor=STRONGER_STEPS)).mean()
+    restarted = plain.copy()
+    for seed in range(1, RESTARTS):
+        restarted &= s.survives_pgd(seed=seed)
+    figures = {
+        "pgd": float(plain.mean()),
+        "doubled_steps": float(doubled),
+        "restarts": float(restarted.mean()),
+    }
+    lost = plain.mean() - min(doubled, restarted.mean())
+    found = (
+        f"Doubled steps or {RESTARTS} restarts take {lost:.1%} more: the attack has not converged."
+    )
+    return Evidence("stronger_changes_nothing", figures, found if lost > 0.01 else None)
+
+
+def falls_to_zero_with_eps(s: Subject) -> Evidence:
+    """Accuracy must fall as eps grows, to nothing where the ball holds any image."""
+    eps = [s.threat.eps * factor for factor in EPS_FACTORS]
+    eps.append(1.0 if s.threat.norm == "linf" else float(np.sqrt(s.images[0].size)))
+    curve = []
+    for radius in eps:
+        wide = Subject(
+            s.defence,
+            s.images,
+            s.labels,
+            ThreatModel(s.threat.norm, radius),
+            s.steps,
+            max(s.step_size, 2.5 * radius / s.steps),
+        )
+        curve.append(float(wide.survives_pgd().mean()))
+    rises = max(b - a for a, b in itertools.pairwise(curve))
+    warnings = []
+    if rises > 0.01:
+        warnings.append(f"accuracy rises by {rises:.1%} as eps grows")
+    if curve[-1] > 0.01:
+        warnings.append(f"{curve[-1]:.1%} are still correct at eps {eps[-1]:.3g}")
+    found = "; ".join(warnings) or None
+    return Evidence("falls_to_zero_with_eps", {"eps": eps, "accuracy": curve}, found)
+
+
+def black_box_never_wins(s: Subject) -> Evidence:
+    """No example may fall to a black-box or transfer attack that stands against the white-box."""
+    white = s.survives_pgd() & s.survives_pgd(factor=STRONGER_STEPS)
+    figures = {name: float((white & ~mask).mean()) for name, mask in s.others.items()}
+    worse = [f"{name} ({share:.1%})" for name, share in figures.items() if share > SQUARE_TAKES]
+    found = f"Attacks without gradients fell examples that PGD did not: {', '.join(worse)}."
+    return Evidence("black_box_never_wins", figures, found if worse else None)
+
+
+def noise_never_wins(s: Subject) -> Evidence:
+    """Random noise of the same length must not fell what PGD does not."""
+    white = s.survives_pgd()
+    standing = np.ones(len(s.labels), bool)
+    for seed in range(NOISE_DRAWS):
+        x = random_noise(s.defence, s.images, s.labels, threat=s.threat, seed=seed)
+        standing &= correct(s.defence, x, s.labels)
+    share = float((white & ~standing).mean())
+    found = f"{share:.1%} fall to random noise, but not to PGD."
+    figures = {"survive_noise": float(standing.mean()), "noise_only": share}
+    return Evidence("noise_never_wins", figures, found if share else None)
+
+
+def gradients_are_there(s: Subject) -> Evidence:
+    """Gradients of the loss must be finite, and zero for hardly any image."""
+    gradient = compiled(s.defence, _gradient_graph)(
+        tf.convert_to_tensor(s.images), tf.convert_to_tensor(s.labels)
+    ).numpy()
+    flat = gradient.reshape(len(gradient), -1)
+    zero, broken = float((flat == 0).all(1).mean()), float((~np.isfinite(flat)).any(1).mean())
+    figures = {"all_zero": zero, "not_finite": broken}
+    found = f"The gradient is zero for {zero:.1%} of the images and not finite for {broken:.1%}."
+    return Evidence("gradients_are_there", figures, found if zero > 0.05 or broken else None)
+
+
+def answers_repeat(s: Subject) -> Evidence:
+    """The same images must give the same logits; a random defence needs EOT."""
+    one, two = (logits_in_batches(s.defence, s.images) for _ in range(2))
+    difference = float(np.abs(one - two).max())
+    found = f"Repeated calls differ by {difference:.3g}: the defence is random, attack it with EOT."
+    return Evidence(
+        "answers_repeat", {"largest_difference": difference}, found if difference else None
+    )
+
+
+def outputs_are_logits(s: Subject) -> Evidence:
+    """Outputs that are probabilities saturate the cross-entropy and hide the gradient."""
+    logits = logits_in_batches(s.defence, s.images)
+    off = float(np.abs(logits.sum(1) - 1).max())
+    probabilities = bool(logits.min() >= 0 and off < 1e-3)
+    found = "The outputs sum to 1 and are not negative: these are probabilities, not logits."
+    return Evidence("outputs_are_logits", {"sum_minus_1": off}, found if probabilities else None)
+
+
+def base_falls(s: Subject) -> Evidence:
+    """The undefended classifier must fall to the same attack, else the attack is broken."""
+    if s.base is None:
+        return Evidence("base_falls", {}, "No undefended classifier was given to compare with.")
+    left = float(s.survives_pgd(model=s.base).mean())
+    found = f"The undefended classifier keeps {left:.1%} under the same attack."
+    return Evidence("base_falls", {"undefended": left}, found if left > 0.2 else None)
+
+
+def stays_in_the_ball(s: Subject) -> Evidence:
+    """The attack's images must lie in the ball and the box, up to float rounding."""
+    x_adv = pgd(
+        s.defence, s.images, s.labels, threat=s.threat, steps=s.steps, step_size=s.step_size
+    )
+    outside = float((~s.threat.contains(x_adv, s.images)).mean())
+    found = f"{outside:.1%} of the adversarial images lie outside the ball."
+    return Evidence("stays_in_the_ball", {"outside": outside}, found if outside else None)
+
+
+CHECKS: tuple[Callable[[Subject], Evidence], ...] = (
+    iterative_beats_single_step,
+    stronger_changes_nothing,
+    falls_to_zero_with_eps,
+    black_box_never_wins,
+    noise_never_wins,
+    gradients_are_there,
+    answers_repeat,
+    outputs_are_logits,
+    base_falls,
+    stays_in_the_ball,
+)
+
+
+def report(subject: Subject) -> list[Evidence]:
+    """Return the evidence of every check."""
+    return [check(subject) for check in CHECKS]
+
+
+def _gradient_graph(logits_of):
+    def run(images, labels):
+        def loss(x):
+            logits = logits_of(x)
+            return cross_entropy(logits, labels), logits
+
+        return loss_and_gradient(loss, images)[2]
+
+    return run
