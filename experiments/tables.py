@@ -18,6 +18,7 @@ ROW_NAMES = {
 TITLES = {
     "table1_mnist": "MNIST, white-box on the source classifier (AAA Table 1)",
     "table2_mnist_transfer_fc": "MNIST, the FC target classifier (AAA Table 2)",
+    "evaluation": "Accuracy under attack",
     "crafting_mnist": "MNIST, what crafting in bfloat16 changes",
 }
 
@@ -31,11 +32,13 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     measurements = result["measurements"]
     for table in dict.fromkeys(m["table"] for m in measurements):
         cells = [m for m in measurements if m["table"] == table]
-        attacks = list(dict.fromkeys(_attack(m) for m in cells))
+        column = _column if table == "evaluation" else _attack
+        attacks = list(dict.fromkeys(column(m) for m in cells))
         body = []
         for row in dict.fromkeys(m["row"] for m in cells):
-            found = {_attack(m): m for m in cells if m["row"] == row}
-            body.append([ROW_NAMES[row], *(_cell(found.get(attack)) for attack in attacks)])
+            found = {column(m): m for m in cells if m["row"] == row}
+            name = ROW_NAMES.get(row, row)
+            body.append([name, *(_cell(found.get(attack)) for attack in attacks)])
         half = max((m["interval95"][1] - m["interval95"][0]) / 2 for m in cells)
         title = (
             f"{TITLES[table]}; eps {result['threat']['eps']:.4g}, n = {cells[0]['examples']:,}, "
@@ -55,6 +58,11 @@ def print_tables(result: dict) -> None:
         for row in rows:
             table.add_row(*row)
         Console().print(table)
+
+
+def _column(measurement: dict) -> str:
+    """An evaluation has an attack a row, and one column: the classifier attacked."""
+    return measurement["classifier"]
 
 
 def _attack(measurement: dict) -> str:

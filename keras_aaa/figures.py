@@ -52,6 +52,14 @@ def image_grid(columns: Mapping[str, np.ndarray], path: Path) -> None:
     _save(figure, path)
 
 
+def eps_curve(eps: Sequence[float], accuracy: Sequence[float], path: Path) -> None:
+    """Draw robust accuracy (fractions) against eps (image units) to a PNG."""
+    figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    axes.plot(eps, accuracy, "o-")
+    axes.set(xlabel="eps", ylabel="accuracy under PGD", ylim=(0, 1))
+    _save(figure, path)
+
+
 def _save(figure, path: Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -162,6 +163,17 @@ def test_a_workdir_of_another_run_is_refused_with_the_fields(finished):
     assert code == 2
     assert "holds another run: recipe.learning_rate is 0.001 there and 0.5 here" in err
     assert "Traceback" not in err
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    def no_large_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    done = subprocess.run(
+        command(tmp_path, *SMOKE), capture_output=True, text=True, preexec_fn=no_large_files
+    )
+    assert done.returncode == 2
+    assert "error:" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_workdir_that_cannot_be_written_is_one_line(tmp_path):

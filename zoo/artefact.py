@@ -4,6 +4,8 @@ import dataclasses
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import keras
@@ -12,7 +14,7 @@ import tensorflow as tf
 from keras_aaa.export import export_classifier, export_defence
 from keras_aaa.models import build
 from keras_aaa.results import write_json
-from zoo.card import Card
+from zoo.card import Card, Measurement
 from zoo.integrity import CARD, hashes, verify_artefact
 
 
@@ -56,6 +58,17 @@ def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: 
     except BaseException:
         shutil.rmtree(temporary)
         raise
+    return card
+
+
+def add_measurements(folder: Path, measured: Sequence[Measurement]) -> Card:
+    """Write measurements onto an artefact's card; one of the same attack is replaced."""
+    card = verify_artefact(folder)
+    key = attrgetter("defended", "attack", "steps")
+    new = {key(m): m for m in measured}
+    kept = tuple(m for m in card.measured if key(m) not in new)
+    card = dataclasses.replace(card, measured=(*kept, *measured))
+    write_json(folder / CARD, card.to_json())
     return card
 
 

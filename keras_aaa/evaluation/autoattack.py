@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from keras_aaa.attacks.apgd import apgd
@@ -36,7 +35,7 @@ class AutoAttack:
 
 
 def autoattack(
-    defence: keras.Model,
+    defence,
     images,
     labels,
     *,
@@ -44,6 +43,7 @@ def autoattack(
     settings: AutoAttack = AutoAttack(),
     precision: str = "float32",
     workdir: Path | None = None,
+    identity: str = "",
     on_block: Callable[[int], None] = lambda done: None,
 ) -> dict[str, np.ndarray]:
     """Return who is still classified correctly after each stage, and the adversarial images.
@@ -52,13 +52,14 @@ def autoattack(
     has fallen is decided in float32, on images inside the ball.
 
     Args:
-        defence: keras.Model: images -> logits, float32.
+        defence: keras.Model or callable: images -> logits, float32.
         images: float32 [n, h, w, c] in [0, 1].
         labels: int64 [n].
         threat: an l-infinity ball.
         settings: steps, targets, queries, seed.
         precision: "float32" or "bfloat16", of crafting.
         workdir: folder for finished blocks; a run that was killed goes on after them.
+        identity: of the defence (a hash of its weights), so that no other run's blocks are taken.
         on_block: called after each block with its number of examples.
 
     Returns:
@@ -72,8 +73,13 @@ def autoattack(
     images, labels = (np.asarray(a) for a in check_batch(images, labels))
     check_labels(labels, defence)
     crafting = Bfloat16Copy(defence) if precision == "bfloat16" else defence
-    key = {"weights": _hash(defence.get_weights()), "data": _hash([images, labels])}
-    key |= {"threat": asdict(threat), "settings": asdict(settings), "precision": precision}
+    key = {
+        "identity": identity,
+        "data": _hash([images, labels]),
+        "threat": asdict(threat),
+        "settings": asdict(settings),
+        "precision": precision,
+    }
     blocks = []
     for begin in range(0, len(labels), BLOCK):
         x, y = images[begin : begin + BLOCK], labels[begin : begin + BLOCK]
@@ -86,9 +92,7 @@ def autoattack(
         else:
             block = _attack_block(defence, crafting, x, y, threat, settings)
             if path:
-                temporary = path.with_suffix(".tmp.npz")
-                np.savez(temporary, **block)
-                temporary.replace(path)
+                _save(path, block)
         blocks.append(block)
         on_block(len(y))
     if not blocks:
@@ -172,6 +176,12 @@ def _square_rounds(crafting, images, labels, threat, settings) -> list[Callable]
         return run
 
     return [attack(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def _save(path: Path, block: dict[str, np.ndarray]) -> None:
+    temporary = path.with_name(f"writing-{path.name}")
+    np.savez(temporary, **block)  # type: ignore[arg-type]
+    temporary.replace(path)
 
 
 def _bucket(examples: int) -> int:

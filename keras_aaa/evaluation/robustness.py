@@ -98,27 +98,51 @@ def survive_pgd(
     survived = {}
     for steps in test.steps:
         x, y = tf.gather(images, alive), tf.gather(labels, alive)
-        x_adv = np.empty(x.shape, np.float32)
-        for index, (batch, count) in enumerate(_batches(len(alive))):
-            where = slice(index * BATCH, index * BATCH + count)
-            x_adv[where] = pgd(
-                crafting,
-                tf.gather(x, batch),
-                tf.gather(y, batch),
-                threat=threat,
-                steps=steps - done,
-                step_size=test.step_size,
-                start=None if start is None else tf.gather(start, batch),
-                seed=test.seed * 1_000_003 + index,
-            )[:count]
-            on_batch(count * (steps - done))
-        if not threat.contains(x_adv, x).all():
-            raise RuntimeError("PGD returned images outside its own ball; this is a bug.")
+
+        def attack(x, y, picked, index, start=start, steps=steps - done):
+            seed = test.seed * 1_000_003 + index
+            begin = None if start is None else tf.gather(start, picked)
+            settings = {"steps": steps, "step_size": test.step_size, "start": begin, "seed": seed}
+            return pgd(crafting, x, y, threat=threat, **settings)
+
+        def report(count, steps=steps - done):
+            on_batch(count * steps)
+
+        x_adv = craft(attack, x, y, threat, report)
         standing = correct(defence, x_adv, y)
         alive, start, done = alive[standing], x_adv[standing], steps
         survived[steps] = np.zeros(len(labels), bool)
         survived[steps][alive] = True
     return survived
+
+
+def craft(
+    attack: Callable[..., tf.Tensor],
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    threat: ThreatModel,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """Return the adversarial images of an attack that is run batch by batch.
+
+    Args:
+        attack: attack(x, y, picked, index) -> x_adv; `picked` are the examples' indices, `index`
+            counts the batches.
+        images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
+        threat: the ball, which is checked.
+        on_batch: called after each batch with its number of examples.
+
+    Raises:
+        RuntimeError: if the attack left the ball.
+    """
+    x_adv = np.empty(images.shape, np.float32)
+    for index, (picked, count) in enumerate(_batches(len(labels))):
+        found = attack(tf.gather(images, picked), tf.gather(labels, picked), picked, index)
+        x_adv[index * BATCH : index * BATCH + count] = found[:count]
+        on_batch(count)
+    if not threat.contains(x_adv, images).all():
+        raise RuntimeError("The attack returned images outside its own ball; this is a bug.")
+    return x_adv
 
 
 def _batches(examples: int) -> Iterator[tuple[np.ndarray, int]]:

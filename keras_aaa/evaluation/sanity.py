@@ -29,7 +29,7 @@ class Evidence:
     """What one check found. `warning` says what is suspicious; None means nothing was found."""
 
     check: str
-    figures: dict[str, float | list[float]]
+    figures: Mapping[str, float | list[float]]
     warning: str | None = None
 
 

@@ -1,0 +1,59 @@
+"""Attacks as the command line writes them: name:parameter=value:parameter=value."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from keras_aaa.attacks import ATTACKS
+from keras_aaa.evaluation import AutoAttack
+from keras_aaa.names import lookup
+from keras_aaa.threat_model import ThreatModel
+
+# The part of Square's budget to run is the evaluation's business.
+_NOT_FLAGS = {"first", "last"}
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """An attack by name with its parameters."""
+
+    name: str
+    parameters: dict[str, int | float | str] = field(default_factory=dict)
+
+
+def parse(text: str, threat: ThreatModel) -> AttackSpec:
+    """Return the attack that `text` describes, its defaults filled in.
+
+    Args:
+        text: "clean", "pgd:steps=40:step_size=0.01", "autoattack:queries=1000", ...
+        threat: the ball, which PGD's default step (2.5 * eps / steps) follows.
+
+    Raises:
+        ValueError: for an unknown attack or parameter (lists the known), or a value of the wrong
+            type.
+    """
+    name, *parts = text.strip().split(":")
+    lookup("attack", name, dict.fromkeys(("clean", "autoattack", *ATTACKS)))
+    known = _parameters(name)
+    given: dict[str, int | float | str] = {}
+    for part in parts:
+        key, _, value = part.partition("=")
+        kind = lookup(f"parameter of {name}", key, known)
+        try:
+            given[key] = kind(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {key} expects {kind.__name__}, got {value!r}.") from error
+    if name == "pgd":
+        given = {"steps": 40} | given
+        given = {"step_size": 2.5 * threat.eps / int(given["steps"])} | given
+    defaults = {"apgd": {"steps": 100}, "square": {"queries": 5000}, "spsa": {"steps": 100}}
+    return AttackSpec(name, {**defaults.get(name, {}), **given})
+
+
+def _parameters(name: str) -> dict[str, Callable]:
+    if name == "clean":
+        return {}
+    function = AutoAttack if name == "autoattack" else ATTACKS[name]
+    found = inspect.signature(function).parameters.values()
+    keyword = (p for p in found if p.annotation in (int, float, str))
+    return {p.name: p.annotation for p in keyword if p.name not in _NOT_FLAGS}

@@ -1,0 +1,219 @@
+"""How robust a model really is.
+
+    python -m experiments.evaluate --model=aaa_mnist_ce_mse --attack=clean,pgd,autoattack
+    python -m experiments.evaluate --model=my.keras --dataset=mnist --defend=aaa_mnist_ce_mse
+    python -m experiments.evaluate --model=folder/ --npz=images.npz --eps=0.1 --attack=square
+
+--model is a name of the zoo (an autoencoder stands before its own source classifier), a .keras
+file, or the folder of a SavedModel with a signature that gives logits. --npz holds `images`
+float32 [n, h, w, c] in [0, 1] and `labels` [n]. An attack's parameters follow its name:
+pgd:steps=200:step_size=0.01. Results go to result.json, fallen examples to fallen.png. A killed
+AutoAttack goes on where it was.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+from rich.console import Console
+from rich.progress import Progress
+
+from experiments.attack_specs import AttackSpec, parse
+from experiments.console import command_line, friendly
+from experiments.defences import Defence, load_defence
+from experiments.tables import print_tables
+from keras_aaa import data
+from keras_aaa.attacks import ATTACKS
+from keras_aaa.evaluation import AutoAttack, autoattack, correct, craft
+from keras_aaa.evaluation.autoattack import STAGES
+from keras_aaa.evaluation.sanity import Evidence, Subject, report
+from keras_aaa.figures import eps_curve, image_grid
+from keras_aaa.models.precision import POLICIES, Bfloat16Copy, choose_precision
+from keras_aaa.results import Accuracy, provenance, write_json
+from keras_aaa.threat_model import NORMS, THREAT_MODELS, ThreatModel
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", None, "Zoo name, .keras file or SavedModel folder.", required=True)
+flags.DEFINE_string("defend", None, "An autoencoder of the zoo to put before the model.")
+flags.DEFINE_list("attack", ["clean", "pgd"], f"clean, autoattack, {', '.join(ATTACKS)}.")
+flags.DEFINE_string("dataset", None, "Test set; that of the zoo's card by default.")
+flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
+flags.DEFINE_string("npz", None, "Examples of your own instead of a data set.")
+flags.DEFINE_enum("norm", None, list(NORMS), "Norm of the threat model; the data set's by default.")
+flags.DEFINE_float("eps", None, "Radius, in image units ([0, 1]); the data set's by default.", 0)
+flags.DEFINE_integer("max_examples", 1000, "The first so many examples; 0 takes all.", 0)
+flags.DEFINE_enum("precision", "auto", [*POLICIES, "auto"], "Of crafting; scoring is in float32.")
+flags.DEFINE_bool("sanity", False, "Look for signs of a weak evaluation, on 200 examples.")
+flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's card.")
+flags.DEFINE_string("workdir", "runs/evaluate", "The run's folder.")
+
+SANITY_EXAMPLES, PICTURED = 200, 8
+
+
+def main(argv):
+    defence = load_defence(FLAGS.model, FLAGS.defend)
+    threat = _threat(defence)
+    specs = [parse(text, threat) for text in FLAGS.attack]
+    images, labels = _examples(defence)
+    precision = choose_precision(FLAGS.precision)
+    if precision == "bfloat16" and defence.classifier is None:
+        print("A SavedModel is attacked in the precision it was saved in.")
+        precision = "float32"
+    workdir = Path(FLAGS.workdir)
+    standing = correct(defence.model, images, labels)
+    rows, masks, worst = [], {}, images.copy()
+    for spec in specs:
+        found = _attack(spec, defence, images, labels, threat, precision, workdir)
+        for stage, (mask, x_adv) in found.items():
+            masks[stage] = mask & standing
+            fell = standing & ~mask
+            worst[fell] = x_adv[fell]
+            rows.append(_row(stage, spec, masks[stage]))
+    if len(specs) > 1:
+        every = np.logical_and.reduce(list(masks.values()))
+        rows.append(_row("worst case", AttackSpec("worst_case"), every))
+    result = {
+        "command": command_line("experiments.evaluate"),
+        "model": FLAGS.model,
+        "threat": asdict(threat),
+        "precision": {"crafting": precision, "scoring": "float32"},
+        "measurements": [row | {"classifier": defence.name} for row in rows],
+        "sanity": [],
+        "provenance": provenance(),
+    }
+    np.savez(workdir / "x_adv.npz", images=images, labels=labels, x_adv=worst)
+    if FLAGS.sanity:
+        evidence = _sanity(defence, images, labels, threat, masks, worst, workdir)
+        result["sanity"] = [asdict(e) for e in evidence]
+        _print_evidence(evidence)
+    write_json(workdir / "result.json", result)
+    _picture(images, worst, standing, workdir / "fallen.png")
+    print_tables(result)
+    if FLAGS.publish:
+        defence.publish(rows, FLAGS.model)
+
+
+def _threat(defence: Defence) -> ThreatModel:
+    name = FLAGS.dataset or defence.dataset
+    default = THREAT_MODELS.get(name)
+    norm = FLAGS.norm or (default.norm if default else None)
+    eps = FLAGS.eps if FLAGS.eps is not None else (default.eps if default else None)
+    if norm is None or eps is None:
+        raise ValueError(f"--norm, --eps: expected both, data set {name!r} has no default.")
+    return ThreatModel(norm, eps)
+
+
+def _examples(defence: Defence):
+    count = FLAGS.max_examples
+    if FLAGS.npz:
+        with np.load(FLAGS.npz) as stored:
+            missing = {"images", "labels"} - set(stored)
+            if missing:
+                raise ValueError(f"--npz: expected arrays images and labels, missing {missing}.")
+            images, labels = stored["images"], stored["labels"]
+        return (images[:count], labels[:count]) if count else (images, labels)
+    name = FLAGS.dataset or defence.dataset
+    if name is None:
+        raise ValueError("--dataset: expected, since the model is not of the zoo; or --npz.")
+    total = data.image_spec(name, FLAGS.data_dir).examples["test"]
+    images, labels = data.first(data.load(name, "test", FLAGS.data_dir), min(count or total, total))
+    return images.numpy(), labels.numpy()
+
+
+def _attack(spec, defence, images, labels, threat, precision, workdir):
+    """Stage -> (who survives, adversarial images); all attacks but AutoAttack have one stage."""
+    model = defence.model
+    if spec.name == "clean":
+        return {"clean": (correct(model, images, labels), images)}
+    with Progress() as bar:
+        task = bar.add_task(spec.name, total=len(labels))
+        if spec.name == "autoattack":
+            found = autoattack(
+                model,
+                images,
+                labels,
+                threat=threat,
+                settings=AutoAttack(**spec.parameters),
+                precision=precision,
+                workdir=workdir / "autoattack",
+                identity=defence.identity,
+                on_block=lambda n: bar.advance(task, n),
+            )
+            stages = {f"autoattack {s}": (found[s], found["x_adv"]) for s in STAGES[1:-1]}
+            return stages | {"autoattack": (found["square"], found["x_adv"])}
+        crafting = Bfloat16Copy(model) if precision == "bfloat16" else model
+        settings = dict(spec.parameters)
+        seed = settings.pop("seed", 0)
+        seeded = "seed" in ATTACKS[spec.name].__kwdefaults__
+
+        def attack(x, y, picked, index):
+            own = {"seed": int(seed) * 1_000_003 + index} if seeded else {}
+            return ATTACKS[spec.name](crafting, x, y, threat=threat, **settings, **own)
+
+        x_adv = craft(attack, images, labels, threat, lambda n: bar.advance(task, n))
+    return {spec.name: (correct(model, x_adv, labels), x_adv)}
+
+
+def _row(stage: str, spec: AttackSpec, mask: np.ndarray) -> dict:
+    accuracy = Accuracy(int(mask.sum()), len(mask))
+    return {
+        "table": "evaluation",
+        "row": stage,
+        "attack": spec.name,
+        "parameters": spec.parameters,
+        "steps": spec.parameters.get("steps") if spec.name != "autoattack" else None,
+        "step_size": spec.parameters.get("step_size"),
+        **accuracy.to_json(),
+        "paper": None,
+    }
+
+
+def _sanity(defence, images, labels, threat, masks, worst, workdir) -> list[Evidence]:
+    n = min(SANITY_EXAMPLES, len(labels))
+    without_gradient = {k: m[:n] for k, m in masks.items() if k in ("square", "spsa", "autoattack")}
+    evidence = report(
+        Subject(
+            defence.model,
+            images[:n],
+            labels[:n],
+            threat,
+            steps=40,
+            step_size=2.5 * threat.eps / 40,
+            base=defence.classifier if defence.autoencoder is not None else None,
+            others=without_gradient,
+        )
+    )
+    with np.load(workdir / "x_adv.npz") as stored:  # scored again after a reload
+        again = correct(defence.model, stored["x_adv"], stored["labels"])
+    expected = correct(defence.model, worst, labels)
+    differ = float((again != expected).mean())
+    found = f"{differ:.1%} of the stored adversarial images score differently after a reload."
+    evidence.append(
+        Evidence("stored_images_score_again", {"differ": differ}, found if differ else None)
+    )
+    curve = next(e for e in evidence if e.check == "falls_to_zero_with_eps").figures
+    eps_curve(curve["eps"], curve["accuracy"], workdir / "eps.png")
+    return evidence
+
+
+def _print_evidence(evidence: list[Evidence]) -> None:
+    console = Console()
+    for e in evidence:
+        if e.warning:
+            console.print(f"[red]{e.check}: {e.warning}[/red]")
+        else:
+            console.print(f"{e.check}: nothing suspicious; that is no proof.")
+
+
+def _picture(images, worst, standing, path: Path) -> None:
+    moved = np.abs(worst - images).reshape(len(images), -1).max(axis=1) > 0
+    fallen = np.flatnonzero(standing & moved)[:PICTURED]
+    if len(fallen):
+        pictured = {"clean": images[fallen], "adversarial": worst[fallen]}
+        image_grid(pictured | {"difference": 0.5 + (worst - images)[fallen] / 2}, path)
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(friendly(main)))
