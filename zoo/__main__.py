@@ -2,7 +2,7 @@
 
     python -m zoo list [--dataset=mnist] [--kind=autoencoder] [--threat=linf]
     python -m zoo info NAME
-    python -m zoo verify NAME [--examples=1000] [--data_dir=...]
+    python -m zoo verify NAME [--examples=1000] [--attack=autoattack] [--data_dir=...]
     python -m zoo fetch NAME
     python -m zoo export NAME --out=DIR          a folder for TensorFlow Serving
     python -m zoo index [--check]                remakes index and pages from the cards
@@ -37,6 +37,7 @@ flags.DEFINE_string("dataset", None, "list: only of this data set.")
 flags.DEFINE_string("kind", None, "list: only autoencoder or classifier.")
 flags.DEFINE_string("threat", None, "list: only of this norm, linf or l2.")
 flags.DEFINE_integer("examples", None, "verify: on the first so many; the card's by default.", 1)
+flags.DEFINE_string("attack", "pgd", "verify: pgd or autoattack.")
 flags.DEFINE_string("data_dir", None, "verify: folder of prepared TFDS sets.")
 flags.DEFINE_string("out", None, "export, pack: the folder to write.")
 flags.DEFINE_bool("check", False, "index: only compare; fail if something is out of date.")
@@ -69,7 +70,8 @@ def info(name: str) -> int:
 
 def verify(name: str) -> int:
     found = store.find(name, FLAGS.version)
-    checks = verify_card(found, examples=FLAGS.examples, data_dir=FLAGS.data_dir)
+    settings = {"examples": FLAGS.examples, "attack": FLAGS.attack, "data_dir": FLAGS.data_dir}
+    checks = verify_card(found, **settings)
     if FLAGS.json:
         print(json.dumps([asdict(check) for check in checks], indent=1))
     else:

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 
 from keras_aaa import data, defend
-from keras_aaa.evaluation import PgdTest, correct, survive_pgd
+from keras_aaa.evaluation import PgdTest, autoattack, correct, survive_pgd
 from keras_aaa.models.precision import choose_precision
+from keras_aaa.names import lookup
 from keras_aaa.results import Accuracy
 from keras_aaa.threat_model import ThreatModel
 from zoo import artefact, store
@@ -37,40 +38,42 @@ class Check:
 
 
 def verify_card(
-    found: store.Found, *, examples: int | None = None, data_dir: str | None = None
+    found: store.Found,
+    *,
+    examples: int | None = None,
+    attack: str = "pgd",
+    data_dir: str | None = None,
 ) -> list[Check]:
-    """Re-measure every clean and PGD accuracy on an artefact's card.
+    """Re-measure the accuracies on an artefact's card: the clean ones, and those of one attack.
 
     Args:
         found: the artefact.
         examples: the first so many test examples; as many as on the card by default.
+        attack: "pgd" or "autoattack".
         data_dir: folder of prepared TFDS sets.
 
     Raises:
+        ValueError: for another attack, or one that the card has no accuracy of.
         IntegrityError: if a file is not the one that was published.
     """
+    attacks = {"pgd": _survive_pgd, "autoattack": _survive_autoattack}
+    survive = lookup("attack", attack, attacks)
     card = found.card()
-    n = examples or max(m.examples for m in card.measured)
+    claims = [m for m in card.measured if m.attack in ("clean", attack)]
+    if all(m.attack == "clean" for m in claims):
+        raise ValueError(f"{card.name}: the card has no accuracy under {attack}.")
+    n = examples or max(m.examples for m in claims)
     images, labels = data.first(data.load(card.dataset, "test", data_dir), n)
+    threat = ThreatModel(**(card.threat or {}))
     checks = []
-    for defended in dict.fromkeys(m.defended for m in card.measured):
-        claims = [m for m in card.measured if m.defended == defended]
+    for defended in dict.fromkeys(m.defended for m in claims):
+        stated = [m for m in claims if m.defended == defended]
         defence = _defence(found, card, defended)
-        masks: dict[int | None, np.ndarray] = {None: correct(defence, images, labels)}
-        steps = tuple(sorted(m.steps for m in claims if m.steps))
-        if steps and card.threat:
-            (step_size,) = {m.step_size for m in claims if m.step_size}
-            survived = survive_pgd(
-                defence,
-                images,
-                labels,
-                threat=ThreatModel(**card.threat),
-                test=PgdTest(steps, step_size),
-                precision=choose_precision("auto"),
-            )
-            masks |= {count: mask & masks[None] for count, mask in survived.items()}
-        for claim in claims:
-            accuracy = Accuracy(int(np.sum(masks[claim.steps])), len(labels))
+        clean = correct(defence, images, labels)
+        survived = survive(defence, images, labels, threat, stated)
+        for claim in stated:
+            mask = clean if claim.attack == "clean" else clean & survived[claim.steps]
+            accuracy = Accuracy(int(np.sum(mask)), len(labels))
             low, high = accuracy.interval
             checks.append(
                 Check(
@@ -84,6 +87,20 @@ def verify_card(
                 )
             )
     return checks
+
+
+def _survive_pgd(defence, images, labels, threat, claims) -> dict[int | None, np.ndarray]:
+    counts = tuple(sorted(m.steps for m in claims if m.steps))
+    (step_size,) = {m.step_size for m in claims if m.step_size}
+    test, precision = PgdTest(counts, step_size), choose_precision("auto")
+    survived = survive_pgd(defence, images, labels, threat=threat, test=test, precision=precision)
+    return {steps: mask for steps, mask in survived.items()}
+
+
+def _survive_autoattack(defence, images, labels, threat, claims) -> dict[int | None, np.ndarray]:
+    precision = choose_precision("auto")
+    found = autoattack(defence, images, labels, threat=threat, precision=precision)
+    return {None: found["square"]}
 
 
 def _defence(found: store.Found, card: Card, defended: str) -> keras.Model:

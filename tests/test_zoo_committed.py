@@ -1,0 +1,67 @@
+"""The models that are published: what their cards claim is what is measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import zoo
+from experiments import report
+from zoo import index, store
+from zoo.integrity import verify_artefact
+from zoo.verify import verify_card
+
+NAMES = zoo.list_models()
+REPOSITORY = Path(zoo.__file__).parent.parent
+
+
+def test_index_and_pages_are_up_to_date():
+    assert index.refresh(store.ROOT, store.INDEX, check=True) == []
+
+
+def test_the_readme_shows_the_committed_results():
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert report.markdown(report.RESULTS) in text
+    assert list(report.RESULTS.glob("*.json"))
+
+
+def test_the_whole_zoo_is_under_200_megabytes():
+    assert sum(p.stat().st_size for p in store.ROOT.rglob("*") if p.is_file()) < 200e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_are_complete(name):
+    found = store.find(name)
+    card = verify_artefact(found.folder(), found.card_sha256)
+    assert card.name == name and card.threat["eps"] > 0
+    assert card.training["command"].startswith("python -m experiments.")
+    assert card.training["recipe"]["seed"] >= 0 and len(card.provenance["commit"]) >= 40
+    assert card.parameters == zoo.load(name).count_params()
+    whole = [m for m in card.measured if m.attack in ("clean", "pgd")]
+    assert whole and all(m.examples == 10_000 for m in whole)
+    assert card.caveats
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_state_what_is_measured_on_a_few(name):
+    checks = verify_card(store.find(name), examples=100)
+    assert all(check.holds for check in checks), [c for c in checks if not c.holds]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_state_what_is_measured_on_a_thousand(name):
+    checks = verify_card(store.find(name), examples=1000)
+    assert all(check.holds for check in checks), [c for c in checks if not c.holds]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_and_results_agree(name):
+    """The README's tables and the cards come from the same measurements."""
+    results = [json.loads(p.read_text()) for p in report.RESULTS.glob("aaa_*.json")]
+    rows = [m for r in results for m in r["measurements"] if m["model"] == name]
+    on_card = {(m.defended, m.attack, m.steps): m.correct for m in zoo.info(name).measured}
+    for row in rows:
+        key = (row["classifier"], row["attack"], row["steps"])
+        assert on_card[key] == row["correct"]
+    assert rows
