@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
+from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import cross_entropy, dlr, margin, targeted_dlr
 from keras_aaa.attacks.loop import ascend
 from keras_aaa.attacks.norms import per_example, random_start, unit_steepest
@@ -60,8 +60,7 @@ def apgd(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels)
-    check_labels(labels, model)
+    images, labels = check_batch(images, labels, model)
     lookup("loss", loss, LOSSES)
     if steps < 1:
         raise ValueError(f"steps: expected 1 or more, got {steps}.")

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
+from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import margin
 from keras_aaa.attacks.loop import loss_and_gradient
 from keras_aaa.attacks.norms import flat_norm, per_example
@@ -47,8 +47,7 @@ def carlini_wagner(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels)
-    check_labels(labels, model)
+    images, labels = check_batch(images, labels, model)
     if threat.norm != "l2":
         raise ValueError(f"threat: expected the norm l2, got {threat.norm}.")
     if confidence < 0 or min(steps, searches) < 1 or not min(learning_rate, first_constant) > 0:

@@ -34,13 +34,13 @@ def compiled(model, build: Callable[..., Callable], *key) -> Callable:
     return functions[name]
 
 
-def check_batch(images, labels) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return images as float32 and labels as int64 tensors.
+def check_batch(images, labels, model) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return images as float32 and labels as int64 tensors, fit for the model.
 
     Raises:
         TypeError: if the images are not floating point or the labels not whole numbers.
         ValueError: if images are not [n, h, w, c], not finite or outside [0, 1], or the labels
-            are not [n].
+            are not [n] or name a class that the model (if it is a keras.Model) has not.
     """
     images, labels = (a if tf.is_tensor(a) else np.asarray(a) for a in (images, labels))
     if not tf.as_dtype(images.dtype).is_floating:
@@ -59,15 +59,9 @@ def check_batch(images, labels) -> tuple[tf.Tensor, tf.Tensor]:
         raise ValueError(
             f"images: expected finite values in [0, 1], got {values.min()} to {values.max()}."
         )
+    keras_model = model if isinstance(model, keras.Model) else getattr(model, "model", None)
+    if keras_model is not None and len(labels):
+        classes, low, high = keras_model.output_shape[-1], int(np.min(labels)), int(np.max(labels))
+        if low < 0 or high >= classes:
+            raise ValueError(f"labels: expected 0 to {classes - 1}, got {low} to {high}.")
     return tf.cast(images, tf.float32), tf.cast(labels, tf.int64)
-
-
-def check_labels(labels: tf.Tensor, model) -> None:
-    """Raise ValueError if a label is outside the model's classes (for a keras.Model)."""
-    if not isinstance(model, keras.Model):
-        model = getattr(model, "model", None)
-    if model is None or not len(labels):
-        return
-    classes, low, high = model.output_shape[-1], int(np.min(labels)), int(np.max(labels))
-    if low < 0 or high >= classes:
-        raise ValueError(f"labels: expected 0 to {classes - 1}, got {low} to {high}.")

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
+from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 
@@ -30,8 +30,7 @@ def deepfool(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels)
-    check_labels(labels, model)
+    images, labels = check_batch(images, labels, model)
     if threat.norm != "l2":
         raise ValueError(f"threat: expected the norm l2, got {threat.norm}.")
     if steps < 1 or not overshoot >= 0:

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
+from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import margin
 from keras_aaa.attacks.loop import ascend
 from keras_aaa.attacks.norms import flat_norm, per_example
@@ -36,8 +36,7 @@ def fab(model, images, labels, *, threat: ThreatModel, steps: int, targets) -> t
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels)
-    check_labels(labels, model)
+    images, labels = check_batch(images, labels, model)
     if steps < 1:
         raise ValueError(f"steps: expected 1 or more, got {steps}.")
     if not len(labels):

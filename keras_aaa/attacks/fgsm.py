@@ -3,7 +3,7 @@
 import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
-from keras_aaa.attacks.compiled import check_batch, check_labels
+from keras_aaa.attacks.compiled import check_batch
 from keras_aaa.models.precision import freeze
 from keras_aaa.threat_model import ThreatModel
 
@@ -25,8 +25,7 @@ def fgsm(model, images, labels, *, threat: ThreatModel) -> tf.Tensor:
     Raises:
         TypeError, ValueError: for images or labels that are not as above.
     """
-    images, labels = check_batch(images, labels)
-    check_labels(labels, model)
+    images, labels = check_batch(images, labels, model)
     if threat.eps == 0:
         return images
     x_adv = fast_gradient_method(freeze(model), images, threat.eps, threat.order, y=labels)

@@ -11,7 +11,7 @@ def random_noise(model, images, labels, *, threat: ThreatModel, seed: int = 0) -
     """Return the images moved by a random vector of length eps; the model is not asked.
 
     Args:
-        model: not used; every attack takes one.
+        model: only its number of classes is looked at.
         images: float32 [n, h, w, c] in [0, 1].
         labels: int64 [n].
         threat: the ball.
@@ -23,5 +23,5 @@ def random_noise(model, images, labels, *, threat: ThreatModel, seed: int = 0) -
     Raises:
         TypeError, ValueError: for images or labels that are not as above.
     """
-    images, _ = check_batch(images, labels)
+    images, _ = check_batch(images, labels, model)
     return threat.project(random_start(images, threat, seed), tf.convert_to_tensor(images))

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from cleverhans.tf2.utils import optimize_linear
 
-from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
+from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import cross_entropy
 from keras_aaa.attacks.loop import ascend
 from keras_aaa.threat_model import ThreatModel
@@ -45,8 +45,7 @@ def pgd(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels)
-    check_labels(labels, model)
+    images, labels = check_batch(images, labels, model)
     if steps < 0 or not step_size > 0 or not 0 <= momentum <= 1:
         raise ValueError(
             "Expected steps >= 0 and step_size > 0 and momentum in [0, 1], got "

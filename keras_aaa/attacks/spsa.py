@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
+from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import margin
 from keras_aaa.attacks.norms import per_example
 from keras_aaa.threat_model import ThreatModel
@@ -44,8 +44,7 @@ def spsa(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels)
-    check_labels(labels, model)
+    images, labels = check_batch(images, labels, model)
     if min(steps, samples) < 1 or not min(delta, learning_rate) > 0:
         raise ValueError(
             "Expected steps and samples >= 1, delta and learning_rate > 0, got "

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
+from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import margin
 from keras_aaa.attacks.norms import per_example
 from keras_aaa.threat_model import ThreatModel
@@ -54,8 +54,7 @@ def square(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels)
-    check_labels(labels, model)
+    images, labels = check_batch(images, labels, model)
     if threat.norm != "linf":
         raise ValueError(f"threat: expected the norm linf, got {threat.norm}.")
     last = queries if last is None else last

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_aaa.attacks.apgd import apgd
-from keras_aaa.attacks.compiled import check_batch, check_labels
+from keras_aaa.attacks.compiled import check_batch
 from keras_aaa.attacks.fab import fab
 from keras_aaa.attacks.logit_losses import ranked_targets
 from keras_aaa.attacks.square import square
@@ -70,8 +70,7 @@ def autoattack(
         TypeError, ValueError: for images, labels or a threat that are not as above, or a workdir
             of another run.
     """
-    images, labels = (np.asarray(a) for a in check_batch(images, labels))
-    check_labels(labels, defence)
+    images, labels = (np.asarray(a) for a in check_batch(images, labels, defence))
     crafting = Bfloat16Copy(defence) if precision == "bfloat16" else defence
     key = {
         "identity": identity,

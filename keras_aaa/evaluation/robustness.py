@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
+from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.pgd import pgd
 from keras_aaa.models.precision import Bfloat16Copy
 from keras_aaa.threat_model import ThreatModel
@@ -49,8 +49,7 @@ def correct(defence, images, labels) -> np.ndarray:
     Raises:
         TypeError, ValueError: for images or labels that are not as above.
     """
-    images, labels = check_batch(images, labels)
-    check_labels(labels, defence)
+    images, labels = check_batch(images, labels, defence)
     if not len(labels):
         return np.zeros(0, bool)
     return np.argmax(logits_in_batches(defence, images), axis=-1) == labels.numpy()
@@ -92,7 +91,7 @@ def survive_pgd(
         RuntimeError: if the attack left the ball.
         TypeError, ValueError: for images or labels that are not as above.
     """
-    images, labels = check_batch(images, labels)
+    images, labels = check_batch(images, labels, defence)
     crafting = Bfloat16Copy(defence) if precision == "bfloat16" else defence
     alive, start, done = np.arange(len(labels)), None, 0
     survived = {}
