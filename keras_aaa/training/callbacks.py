@@ -20,7 +20,7 @@ class ProgressReport(keras.callbacks.Callback):
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f}% left"),
+            TextColumn("{task.percentage:>3.0f}%, time left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}"),
             disable=not sys.stderr.isatty(),
