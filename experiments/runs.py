@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from experiments.measure import fingerprint
 from experiments.studies import Architecture
 from keras_aaa import data
 from keras_aaa.models import build
@@ -80,7 +81,7 @@ def train_in_folder(
         "sizes": sizes,
         "loss": dataclasses.asdict(loss),
         "threat": dataclasses.asdict(threat) if threat else None,
-        "classifiers": [c.name for c in classifiers],
+        "classifiers": {c.name: fingerprint(c.model) for c in classifiers},
         "precision": setting.precision,
         "recipe": dataclasses.asdict(recipe),
     }
