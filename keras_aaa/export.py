@@ -17,8 +17,7 @@ def export_classifier(classifier: keras.Model, folder: Path) -> None:
         return _answers(classifier(images, training=False))
 
     archive = keras.export.ExportArchive()
-    archive.track(classifier)
-    archive.add_variable_collection("classifier", classifier.variables)
+    archive.add_variable_collection("classifier", _variables(classifier))
     archive.add_endpoint("serving_default", serve, [_images(classifier)])
     archive.write_out(str(folder), verbose=False)
 
@@ -40,12 +39,16 @@ def export_defence(autoencoder: keras.Model, classifier: keras.Model, folder: Pa
         return answer | _answers(classifier(answer["reconstruction"], training=False))
 
     archive = keras.export.ExportArchive()
-    for name, model in (("autoencoder", autoencoder), ("classifier", classifier)):
-        archive.track(model)
-        archive.add_variable_collection(name, model.variables)
+    archive.add_variable_collection("autoencoder", _variables(autoencoder))
+    archive.add_variable_collection("classifier", _variables(classifier))
     archive.add_endpoint("serving_default", serve, [_images(autoencoder)])
     archive.add_endpoint("reconstruct", reconstruct, [_images(autoencoder)])
     archive.write_out(str(folder), verbose=False)
+
+
+def _variables(model: keras.Model) -> list[tf.Variable]:
+    # Not the Keras variables, and no track(): either would write every weight a second time.
+    return [variable.value for variable in model.variables]
 
 
 def _images(model: keras.Model) -> tf.TensorSpec:

@@ -53,6 +53,13 @@ def test_load_restores_every_array_and_the_outputs(saved, digits):
         np.testing.assert_array_equal(old, new)
 
 
+def test_every_weight_is_stored_once(saved):
+    root, autoencoder, classifier = saved
+    stored = root / "aaa_mnist_test" / "1" / "variables" / "variables.data-00000-of-00001"
+    weights = sum(w.nbytes for m in (autoencoder, classifier) for w in m.get_weights())
+    assert weights < stored.stat().st_size < 1.1 * weights + 50_000
+
+
 def test_trainable_only_if_asked(saved):
     assert not zoo.load("aaa_mnist_test", root=saved[0]).trainable_variables
     assert zoo.load("aaa_mnist_test", root=saved[0], trainable=True).trainable_variables
