@@ -31,6 +31,7 @@ from keras_aaa import data
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.figures import training_curves
 from keras_aaa.models import build, defend
+from keras_aaa.models.precision import POLICIES
 from keras_aaa.names import lookup
 from keras_aaa.results import provenance, write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
@@ -42,6 +43,7 @@ define_run_flags()
 define_recipe_flags()
 flags.DEFINE_list("loss", ["ce_mse"], f"Losses to train an autoencoder with: {', '.join(LOSSES)}.")
 flags.DEFINE_integer("latent", None, "Size of the latent vector, where there is one.", 1, 65536)
+flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that test attacks craft in.")
 flags.DEFINE_bool("baseline", False, "Also train the adversarial-training baseline.")
 flags.DEFINE_bool("train_classifiers", False, "Train the natural classifiers, zoo or not.")
 
@@ -98,7 +100,11 @@ def main(argv):
         "recipe": FLAGS.recipe,
         "threat": {"norm": threat.norm, "eps": threat.eps},
         "test": {"steps": list(test.steps), "step_size": test.step_size, "seed": test.seed},
-        "precision": {"crafting": setting.precision, "scoring": "float32"},
+        "precision": {
+            "training": setting.precision,
+            "crafting": FLAGS.crafting,
+            "scoring": "float32",
+        },
         "models": {run.name: run.record or {"origin": "zoo"} for run in models.all()},
         "measurements": measurements,
         "seconds": seconds,
@@ -198,7 +204,7 @@ def _measure(
             labels,
             threat=threat,
             test=test,
-            precision=setting.precision,
+            precision=FLAGS.crafting,
             cache=setting.workdir / "measured",
         )
         seconds[f"measuring {title}"] = measured["seconds"]

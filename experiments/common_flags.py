@@ -21,7 +21,7 @@ def define_run_flags(default_dataset: str = "mnist") -> None:
     flags.DEFINE_string("dataset", default_dataset, "Data set, by its tensorflow-datasets name.")
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
     flags.DEFINE_string("workdir", None, "The run's folder; runs/<dataset>_<recipe> by default.")
-    flags.DEFINE_enum("precision", "auto", [*POLICIES, "auto"], "Of training and crafting.")
+    flags.DEFINE_enum("precision", "auto", [*POLICIES, "auto"], "Of training and its attack.")
     flags.DEFINE_enum(
         "strategy", "auto", ["auto", "default", "mirrored"], "tf.distribute strategy."
     )

@@ -7,7 +7,6 @@ import numpy as np
 
 from keras_aaa import data, defend
 from keras_aaa.evaluation import PgdTest, autoattack, correct, survive_pgd
-from keras_aaa.models.precision import choose_precision
 from keras_aaa.names import lookup
 from keras_aaa.results import Accuracy
 from keras_aaa.threat_model import ThreatModel
@@ -92,14 +91,13 @@ def verify_card(
 def _survive_pgd(defence, images, labels, threat, claims) -> dict[int | None, np.ndarray]:
     counts = tuple(sorted(m.steps for m in claims if m.steps))
     (step_size,) = {m.step_size for m in claims if m.step_size}
-    test, precision = PgdTest(counts, step_size), choose_precision("auto")
-    survived = survive_pgd(defence, images, labels, threat=threat, test=test, precision=precision)
+    test = PgdTest(counts, step_size)
+    survived = survive_pgd(defence, images, labels, threat=threat, test=test)
     return {steps: mask for steps, mask in survived.items()}
 
 
 def _survive_autoattack(defence, images, labels, threat, claims) -> dict[int | None, np.ndarray]:
-    precision = choose_precision("auto")
-    found = autoattack(defence, images, labels, threat=threat, precision=precision)
+    found = autoattack(defence, images, labels, threat=threat)
     return {None: found["square"]}
 
 

@@ -10,6 +10,10 @@ from keras_aaa.names import lookup
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
+# With eight bits, a sigmoid is 1 from 0.998 on and its gradient 0: attacks through it would stop
+# short, and the defence look a point better than it is.
+SATURATING = ("sigmoid", "tanh", "softmax", "hard_sigmoid", "log_softmax")
+
 
 def choose_precision(precision: str) -> str:
     """Return "float32" or "bfloat16"; "auto" is bfloat16 where the hardware multiplies in it.
@@ -50,7 +54,9 @@ class Bfloat16Copy:
         def in_bfloat16(layer):
             config = layer.get_config()
             if "dtype" in config:  # operations such as pad have none
-                config["dtype"] = "bfloat16"
+                config["dtype"] = (
+                    "float32" if config.get("activation") in SATURATING else "bfloat16"
+                )
             return type(layer).from_config(config)
 
         try:
