@@ -83,7 +83,7 @@ def test_schedules():
 def test_recipes_refuse_what_is_out_of_range(field, value):
     with pytest.raises(ValueError, match=f"{field}: expected .* to "):
         dataclasses.replace(TINY, **{field: value})
-    with pytest.raises(TypeError, match="epochs: expected int"):
+    with pytest.raises(TypeError, match="epochs: expected a whole number"):
         dataclasses.replace(TINY, epochs=1.5)
 
 

@@ -59,13 +59,13 @@ def load(name: str, split: str, data_dir: str | None = None) -> tf.data.Dataset:
     # One shard is read in order, so the examples' order is the same on every machine.
     data = builder.as_dataset(
         split=tfds_split,
-        as_supervised=True,
+        decoders=tfds.decode.PartialDecoding({"image": True, "label": True}),
         shuffle_files=False,
         read_config=tfds.ReadConfig(try_autocache=False),
     )
 
-    def convert(image, label):
-        return tf.cast(image, tf.float32) / 255.0, tf.cast(label, tf.int64)
+    def convert(example):
+        return tf.cast(example["image"], tf.float32) / 255.0, tf.cast(example["label"], tf.int64)
 
     return data.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
 
