@@ -1,5 +1,7 @@
 """AutoAttack's parts against published properties and values worked out by hand."""
 
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -180,9 +182,8 @@ def test_autoattack_stages_only_lose_examples_and_images_prove_it(fitted, digits
 
 
 def test_autoattack_resumes_by_blocks(fitted, digits, tmp_path, monkeypatch):
-    from keras_aaa.evaluation import autoattack as module
-
-    monkeypatch.setattr(module, "BLOCK", 16)
+    # By its path: the package offers the function under the module's name.
+    monkeypatch.setattr(importlib.import_module("keras_aaa.evaluation.autoattack"), "BLOCK", 16)
     images, labels = digits
     settings = AutoAttack(steps=3, targets=1, queries=10)
     run = {"threat": EASY, "settings": settings}
