@@ -1,4 +1,4 @@
-# make run   installs into .venv and runs the main job (about fifteen minutes on two cores)
+# make run   installs into .venv and runs the main job
 # make test  installs and passes the tests
 # make lint  ruff and mypy
 
