@@ -1,6 +1,6 @@
 """bfloat16 where it pays: which precision a machine has, and copies that compute in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -36,27 +36,35 @@ def choose_precision(precision: str) -> str:
 
 
 class Bfloat16Copy:
-    """A callable images -> float32 logits that computes all of `model` in bfloat16.
+    """A callable images -> float32 logits that computes `model` in bfloat16.
+
+    Layers whose activation saturates stay in float32, and all layers up to the second one with a
+    kernel: adversarial training turns the first ones into thresholds at eps and 1 - eps, which
+    rounding moves, so that an attack pushes against the wrong ones. (PGD-40 on the MNIST defence,
+    means of four random starts on 1,000 examples: 95.65 % left standing when crafted in float32,
+    95.60 with two such layers exact, 96.00 with one.)
 
     It has no weights of its own: each call (or each `frozen()`) casts the model's present ones.
     Gradients flow through it, to the images and to the model's weights.
 
     Args:
         model: a functional or sequential keras.Model made of Keras' own layers.
+        exact_kernels: how many layers with a kernel to keep in float32, from the first on; 0 for
+            a model that does not read the attacked image itself.
 
     Raises:
         ValueError: if the model cannot be cloned (custom layers without a config).
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, exact_kernels: int = 2):
         self.model = model
+        exact = _up_to_kernel(model, exact_kernels)
 
         def in_bfloat16(layer):
             config = layer.get_config()
             if "dtype" in config:  # operations such as pad have none
-                config["dtype"] = (
-                    "float32" if config.get("activation") in SATURATING else "bfloat16"
-                )
+                keep = id(layer) in exact or config.get("activation") in SATURATING
+                config["dtype"] = "float32" if keep else "bfloat16"
             return type(layer).from_config(config)
 
         try:
@@ -89,6 +97,25 @@ class Bfloat16Copy:
         if training:
             raise ValueError("Bfloat16Copy computes inference only; call it with training=False.")
         return self.frozen()(images)
+
+
+def _up_to_kernel(model: keras.Model, kernels: int) -> set[int]:
+    """The ids of the layers from the input up to that many layers with a kernel."""
+    found: set[int] = set()
+    for layer in _leaves(model):
+        if not kernels:
+            break
+        found.add(id(layer))
+        kernels -= hasattr(layer, "kernel")
+    return found
+
+
+def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
 
 
 def freeze(defence) -> Callable[[tf.Tensor], tf.Tensor]:

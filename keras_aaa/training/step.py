@@ -33,10 +33,12 @@ def make_step(
         `classifier` (an index, Python int) are tensors; noise is uniform in [-1, 1).
     """
     variables = task.trained.trainable_variables
-    copy = Bfloat16Copy if precision == "bfloat16" else lambda model: model
-    classifiers = [copy(c) if task.autoencoder is not None else c for c in task.classifiers]
     autoencoder = task.autoencoder
-    attacked = copy(task.trained)
+    classifiers, attacked = list(task.classifiers), task.trained
+    if precision == "bfloat16":
+        attacked = Bfloat16Copy(task.trained)
+        if autoencoder is not None:
+            classifiers = [Bfloat16Copy(c, exact_kernels=0) for c in classifiers]
 
     def attack(images, labels, noise, eps, steps, step_size, classifier):
         first = freeze(attacked)
