@@ -21,6 +21,7 @@ def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
 
     def run(argv: list[str]) -> int:
         logging.set_verbosity(logging.WARNING)
+        logging.get_absl_logger().addFilter(_not_for_users)
         tf.get_logger().setLevel("ERROR")  # its retracing notices count one trace a model
         try:
             main(argv)
@@ -33,6 +34,11 @@ def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
         return 0
 
     return run
+
+
+def _not_for_users(record) -> bool:
+    """Leave out what tensorflow-datasets says of its own deprecated attributes."""
+    return "FeatureConnector.dtype" not in record.getMessage()
 
 
 def command_line(module: str) -> str:

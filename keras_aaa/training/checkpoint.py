@@ -55,6 +55,7 @@ class Checkpointer:
         progress: Progress,
         seconds: float = SECONDS_BETWEEN,
     ):
+        self.folder = folder
         self._seconds = seconds
         self._checkpoint = tf.train.Checkpoint(
             model=model, optimizer=optimizer, progress=_SavedProgress(progress)

@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -71,7 +72,6 @@ def train(
     steps_per_epoch = size // recipe.batch_size
     if not steps_per_epoch:
         raise ValueError(f"batch_size {recipe.batch_size} is more than the {size} examples.")
-    total = recipe.epochs * steps_per_epoch
 
     model = task.trained
     with strategy.scope():
@@ -80,22 +80,27 @@ def train(
         # Stock callbacks look for model.optimizer; fit() itself is never used.
         model.compile(optimizer=optimizer)
         validate = Validator(task, *validation_data, recipe, precision)
-    run_step = _distributed_step(task, optimizer, recipe.batch_size, precision, strategy)
 
     progress = Progress()
     folder = Path(workdir) / "checkpoints"
-    checkpoints = Checkpointer(folder, model, optimizer, progress, checkpoint_seconds)
-    if checkpoints.restore() and progress.step < total:
-        logging.warning("Resuming %s at step %d of %d.", workdir, progress.step, total)
-
-    report = keras.callbacks.CallbackList(
-        list(callbacks), model=model, epochs=recipe.epochs, steps=steps_per_epoch, verbose=0
+    loop = _Loop(
+        task,
+        recipe,
+        steps_per_epoch,
+        progress,
+        Checkpointer(folder, model, optimizer, progress, checkpoint_seconds),
+        keras.callbacks.CallbackList(
+            list(callbacks), model=model, epochs=recipe.epochs, steps=steps_per_epoch, verbose=0
+        ),
+        _distributed_step(task, optimizer, recipe.batch_size, precision, strategy),
     )
+    if loop.checkpoints.restore() and progress.step < loop.total:
+        logging.warning("Resuming %s at step %d of %d.", workdir, progress.step, loop.total)
+
     model.stop_training = False
-    report.on_train_begin()
-    while progress.step < total and not model.stop_training:
+    loop.report.on_train_begin()
+    while progress.step < loop.total and not model.stop_training:
         epoch, done = divmod(progress.step, steps_per_epoch)
-        report.on_epoch_begin(epoch)
         batches = training_batches(
             train_data,
             size=size,
@@ -106,51 +111,80 @@ def train(
             shift=recipe.shift,
             flip=bool(recipe.flip),
         )
-        began = time.monotonic()
-        for images, labels, noise in distribute(batches, strategy, recipe.batch_size):
-            step = progress.step
-            report.on_train_batch_begin(step % steps_per_epoch)
-            val_losses = [row["val_loss"] for row in progress.history]
-            if recipe.schedule != "constant":
-                optimizer.learning_rate = learning_rate(recipe, step, total, val_losses)
-            attack_steps, step_size = attack_settings(recipe, step, total)
-            fraction = eps_fraction(recipe, step, steps_per_epoch)
-            eps = task.threat.eps if task.threat else 0.0
-            sums = run_step(
-                images,
-                labels,
-                noise,
-                tf.constant(eps * fraction, tf.float32),
-                tf.constant(attack_steps),
-                tf.constant(step_size * fraction, tf.float32),
-                _drawn(recipe.seed, step, len(task.classifiers)),
-            )
-            values = {name: float(value) for name, value in sums.items()}
-            if not math.isfinite(values["loss"]):
-                raise TrainingError(
-                    f"The loss is not finite at step {step}; the last checkpoint before it is kept "
-                    f"in {workdir}. Try a lower learning rate or float32."
-                )
-            for name, value in values.items():
-                progress.sums[name] = progress.sums.get(name, 0.0) + value
-            progress.step += 1
-            seen = (progress.step - epoch * steps_per_epoch) * recipe.batch_size
-            means = {name: value / seen for name, value in progress.sums.items()}
-            report.on_train_batch_end(step % steps_per_epoch, means)
-            if progress.step % steps_per_epoch:
-                now = time.monotonic()
-                progress.seconds, began = progress.seconds + now - began, now
-                checkpoints.save_if_due()
-        progress.seconds += time.monotonic() - began
+        loop.report.on_epoch_begin(epoch)
+        means = loop.run_epoch(distribute(batches, strategy, recipe.batch_size))
         logs = {**means, "learning_rate": float(optimizer.learning_rate.numpy()), **validate()}
         if epoch >= recipe.eps_warmup_epochs:
             _check_collapse(logs, epoch)
         progress.history.append(logs)
         progress.sums = {}
-        checkpoints.save()
-        report.on_epoch_end(epoch, logs)
-    report.on_train_end()
+        loop.checkpoints.save()
+        loop.report.on_epoch_end(epoch, logs)
+    loop.report.on_train_end()
     return progress
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What the steps of one run share."""
+
+    task: Task
+    recipe: Recipe
+    steps_per_epoch: int
+    progress: Progress
+    checkpoints: Checkpointer
+    report: keras.callbacks.CallbackList
+    run_step: Callable
+
+    @property
+    def total(self) -> int:
+        return self.recipe.epochs * self.steps_per_epoch
+
+    def run_epoch(self, batches) -> dict[str, float]:
+        """Take the epoch's remaining steps; return the means over all of it."""
+        progress, began = self.progress, time.monotonic()
+        for images, labels, noise in batches:
+            index = progress.step % self.steps_per_epoch
+            self.report.on_train_batch_begin(index)
+            self._take_step(images, labels, noise)
+            seen = (index + 1) * self.recipe.batch_size
+            means = {name: value / seen for name, value in progress.sums.items()}
+            self.report.on_train_batch_end(index, means)
+            if index + 1 < self.steps_per_epoch:  # after the last, validation comes first
+                now = time.monotonic()
+                progress.seconds, began = progress.seconds + now - began, now
+                self.checkpoints.save_if_due()
+        progress.seconds += time.monotonic() - began
+        return means
+
+    def _take_step(self, images, labels, noise) -> None:
+        task, recipe, progress = self.task, self.recipe, self.progress
+        step = progress.step
+        if recipe.schedule != "constant":
+            val_losses = [row["val_loss"] for row in progress.history]
+            rate = learning_rate(recipe, step, self.total, val_losses)
+            task.trained.optimizer.learning_rate = rate
+        attack_steps, step_size = attack_settings(recipe, step, self.total)
+        fraction = eps_fraction(recipe, step, self.steps_per_epoch)
+        eps = task.threat.eps if task.threat else 0.0
+        sums = self.run_step(
+            images,
+            labels,
+            noise,
+            tf.constant(eps * fraction, tf.float32),
+            tf.constant(attack_steps),
+            tf.constant(step_size * fraction, tf.float32),
+            _drawn(recipe.seed, step, len(task.classifiers)),
+        )
+        values = {name: float(value) for name, value in sums.items()}
+        if not math.isfinite(values["loss"]):
+            raise TrainingError(
+                f"The loss is not finite at step {step}; the last checkpoint before it is kept in "
+                f"{self.checkpoints.folder}. Try a lower learning rate or float32."
+            )
+        for name, value in values.items():
+            progress.sums[name] = progress.sums.get(name, 0.0) + value
+        progress.step += 1
 
 
 def _distributed_step(task, optimizer, batch_size, precision, strategy):
