@@ -19,7 +19,14 @@ REQUIRES = [
 ]
 EXTRAS = {
     "serving": ["tensorflow-serving-api>=2.20"],
-    "test": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "openvino>=2025.0"],
+    "test": [
+        "pytest>=8.0",
+        "hypothesis>=6.100",
+        "ruff>=0.6",
+        "mypy>=1.11",
+        "openvino>=2025.0",
+        "adversarial-robustness-toolbox>=1.20",
+    ],
 }
 
 setup(

@@ -50,11 +50,11 @@ def test_apgd_looks_at_the_published_steps():
 
 
 def test_square_halves_its_share_as_published():
-    shares = {query: share(query, 10_000) for query in (0, 10, 11, 51, 201, 501, 4001, 9999)}
+    shares = {query: share(query) for query in (0, 10, 11, 51, 201, 501, 4001, 9999)}
     assert shares == {
         0: 0.8, 10: 0.8, 11: 0.4, 51: 0.2, 201: 0.1, 501: 0.05, 4001: 0.8 / 128, 9999: 0.8 / 512,
     }  # fmt: skip
-    assert share(6, 5000) == 0.4  # the schedule is scaled to the budget
+    assert share(6, 5000) == 0.4  # scaled to a budget
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

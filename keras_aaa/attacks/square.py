@@ -10,12 +10,12 @@ from keras_aaa.attacks.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 
 P_INIT = 0.8
-# Of 10,000 queries, those after which the squares' share of the image is halved.
+# Queries after which the squares' share of the image is halved, of a budget of 10,000.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
-def share(query: int, queries: int) -> float:
-    """Return the share of the image that a square covers at `query` of `queries`."""
+def share(query: int, queries: int = 10_000) -> float:
+    """Return the share of the image that a square covers at `query`, scaled to `queries`."""
     scaled = int(query / queries * 10_000)
     return P_INIT / 2 ** sum(scaled > halving for halving in HALVINGS)
 
@@ -31,6 +31,7 @@ def square(
     first: int = 0,
     last: int | None = None,
     start=None,
+    rescaled: bool = False,
 ) -> tf.Tensor:
     """Return the images with the smallest margin that random squares of +-eps led to.
 
@@ -43,10 +44,12 @@ def square(
         images: float32 [n, h, w, c] in [0, 1].
         labels: int64 [n], the true classes.
         threat: an l-infinity ball.
-        queries: the whole budget, which the squares' sizes follow (5,000 in AutoAttack).
+        queries: the whole budget (5,000 in AutoAttack).
         seed: of the squares.
         first, last: run only these queries of the budget, from `start`; by default all of it.
         start: images [n, h, w, c] to begin from, or None for random vertical stripes.
+        rescaled: shrink the squares over this budget, as the paper does, not as if it were of
+            10,000, as AutoAttack does.
 
     Returns:
         float32 [n, h, w, c], inside the ball and in [0, 1].
@@ -67,16 +70,18 @@ def square(
         n, _, w, c = images.shape
         stripes = tf.random.stateless_uniform((n, 1, w, c), (seed, 0), -1.0, 1.0)
         start = threat.project(images + threat.eps * tf.sign(stripes), images)
-    run = compiled(model, _graph, threat, queries)
+    run = compiled(model, _graph, threat, queries, rescaled)
     return run(images, labels, start, *map(tf.constant, (first, last, seed)))
 
 
-def _graph(logits_of, threat: ThreatModel, queries: int):
+def _graph(logits_of, threat: ThreatModel, queries: int, rescaled: bool):
+    budget = queries if rescaled else 10_000
+
     def run(images, labels, start, first, last, seed):
         n, (h, w, c) = tf.shape(images)[0], images.shape[1:]
         sides = tf.constant(
             [
-                min(max(round(math.sqrt(share(query, queries) * h * w)), 1), min(h, w) - 1)
+                min(max(round(math.sqrt(share(query, budget) * h * w)), 1), min(h, w) - 1)
                 for query in range(queries)
             ]
         )
