@@ -18,6 +18,7 @@ REQUIRES = [
     "rich>=13.7",
 ]
 EXTRAS = {
+    "bench": ["adversarial-robustness-toolbox>=1.20", "foolbox>=3.3.4"],
     "serving": ["tensorflow-serving-api>=2.20"],
     "test": [
         "pytest>=8.0",

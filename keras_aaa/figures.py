@@ -60,6 +60,36 @@ def eps_curve(eps: Sequence[float], accuracy: Sequence[float], path: Path) -> No
     _save(figure, path)
 
 
+def bar_chart(
+    panels: Mapping[str, Mapping[str, tuple[float, float, float]]], label: str, path: Path
+) -> None:
+    """Draw a panel of horizontal bars for each title, to a PNG.
+
+    Args:
+        panels: title -> bar's name -> (length, low and high end of its whisker).
+        label: of the axis.
+        path: the PNG to write.
+    """
+    height = 0.8 * len(panels) + 0.3 * sum(map(len, panels.values()))
+    figure, axes = plt.subplots(
+        len(panels),
+        1,
+        figsize=(7, height),
+        squeeze=False,
+        layout="constrained",
+        height_ratios=[len(bars) + 1 for bars in panels.values()],
+    )
+    for axis, (title, bars) in zip(axes[:, 0], panels.items(), strict=True):
+        lengths = np.array([bar[0] for bar in bars.values()])
+        ends = np.array([bar[1:] for bar in bars.values()]).T
+        whiskers = np.abs(ends - lengths)
+        axis.barh(list(bars), lengths, xerr=whiskers, color="C0", ecolor="0.3", capsize=2)
+        axis.invert_yaxis()
+        axis.set_title(title, fontsize=10, loc="left")
+    axes[-1, 0].set_xlabel(label)
+    _save(figure, path)
+
+
 def _save(figure, path: Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,140 @@
+"""The contenders that run on TensorFlow: ours, CleverHans, ART, Foolbox.
+
+Each set-up takes (subject, job, precision) and returns run(images, labels), whose arrays are numpy
+on the way in and out, as a user of the library would hold them.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from experiments.benchmark.jobs import Job
+from experiments.benchmark.subject import Subject
+from keras_aaa.attacks import pgd
+from keras_aaa.models import build
+from keras_aaa.models.precision import POLICIES, Bfloat16Copy
+from keras_aaa.training import LOSSES, Task
+from keras_aaa.training.step import make_step
+
+
+def _model(subject: Subject, precision: str):
+    return Bfloat16Copy(subject.defence) if precision == "bfloat16" else subject.defence
+
+
+def our_pgd(subject: Subject, job: Job, precision: str):
+    model = _model(subject, precision)
+    settings = {"threat": subject.threat, "steps": job.steps, "step_size": job.step_size}
+    return lambda images, labels: pgd(model, images, labels, **settings).numpy()
+
+
+def our_logits(subject: Subject, job: Job, precision: str):
+    model = _model(subject, precision)
+    run = tf.function(lambda images: model(images, training=False))
+    return lambda images, labels: run(images).numpy()
+
+
+def our_training(subject: Subject, job: Job, precision: str):
+    import zoo
+
+    built = zoo.info(job.autoencoder).model
+    autoencoder = build(built.architecture, dtype=POLICIES[precision], **built.sizes)
+    autoencoder.set_weights(subject.autoencoder.get_weights())
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(autoencoder.trainable_variables)
+    task = Task((subject.classifier,), LOSSES["ce_mse"], autoencoder, subject.threat)
+    steps = {}
+
+    def run(images, labels):
+        size = len(images)
+        if size not in steps:  # the loss is divided by the batch
+            steps[size] = tf.function(make_step(task, optimizer, size, precision))
+        noise = tf.random.uniform(images.shape, -1.0, 1.0)
+        eps, step_size = tf.constant(subject.threat.eps), tf.constant(job.step_size)
+        sums = steps[size](
+            images, labels, noise, eps, tf.constant(job.steps), step_size, classifier=0
+        )
+        return np.asarray(sums["loss"])
+
+    return run
+
+
+def cleverhans_pgd(subject: Subject, job: Job, precision: str):
+    from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+
+    def run(images, labels):
+        return projected_gradient_descent(
+            subject.defence,
+            tf.constant(images),
+            eps=subject.threat.eps,
+            eps_iter=job.step_size,
+            nb_iter=job.steps,
+            norm=subject.threat.order,
+            clip_min=0.0,
+            clip_max=1.0,
+            y=labels,
+            rand_init=1.0,
+        ).numpy()
+
+    return run
+
+
+def _art_classifier(subject: Subject, **settings):
+    from art.estimators.classification import TensorFlowV2Classifier
+
+    return TensorFlowV2Classifier(
+        model=subject.defence,
+        nb_classes=subject.defence.output_shape[-1],
+        input_shape=subject.images.shape[1:],
+        loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        clip_values=(0.0, 1.0),
+        **settings,
+    )
+
+
+def _art_attack(subject: Subject, job: Job, classifier, batch_size: int):
+    from art.attacks.evasion import ProjectedGradientDescentTensorFlowV2
+
+    return ProjectedGradientDescentTensorFlowV2(
+        classifier,
+        eps=subject.threat.eps,
+        eps_step=job.step_size,
+        max_iter=job.steps,
+        num_random_init=1,
+        batch_size=batch_size,
+        verbose=False,
+    )
+
+
+def art_pgd(subject: Subject, job: Job, precision: str):
+    classifier = _art_classifier(subject)
+    return lambda images, labels: _art_attack(subject, job, classifier, len(images)).generate(
+        images, labels
+    )
+
+
+def art_training(subject: Subject, job: Job, precision: str):
+    from art.defences.trainer import AdversarialTrainer
+
+    classifier = _art_classifier(subject, optimizer=keras.optimizers.Adam(1e-3))
+
+    def run(images, labels):
+        attack = _art_attack(subject, job, classifier, len(images))
+        trainer = AdversarialTrainer(classifier, attack, ratio=1.0)
+        trainer.fit(images, labels, batch_size=len(images), nb_epochs=1)
+
+    return run
+
+
+def foolbox_pgd(subject: Subject, job: Job, precision: str):
+    import foolbox
+
+    model = foolbox.TensorFlowModel(subject.defence, bounds=(0, 1))
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=job.step_size, steps=job.steps, random_start=True)
+
+    def run(images, labels):
+        _, clipped, _ = attack(
+            model, tf.constant(images), tf.constant(labels), epsilons=subject.threat.eps
+        )
+        return clipped.numpy()
+
+    return run

@@ -1,0 +1,63 @@
+"""One contender at one job, in a process of its own: python -m experiments.benchmark.worker.
+
+Writes the rate of every batch as JSON, and what the attack found as an array, for the parent to
+score; runs nothing else.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+from experiments.benchmark.contenders import contender_for
+from experiments.benchmark.jobs import job_for
+from experiments.benchmark.subject import load_subject
+from experiments.console import friendly
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("job", None, "A job's name.", required=True)
+flags.DEFINE_string("contender", None, "A contender's name.", required=True)
+flags.DEFINE_integer("examples", 0, "Fewer examples than the job's; 0 takes its own.", 0)
+flags.DEFINE_list("batch_sizes", ["128", "256"], "Each is tried; the fastest is used.")
+flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
+flags.DEFINE_string("out", None, "Folder for rates.json and found.npy.", required=True)
+
+
+def main(argv):
+    job = job_for(FLAGS.job)
+    subject = load_subject(job, FLAGS.data_dir)
+    count = min(FLAGS.examples or job.examples, len(subject.labels))
+    images, labels = subject.images[:count], subject.labels[:count]
+    run = contender_for(job.kind, FLAGS.contender).set_up(subject, job)
+
+    def timed(begin, size):
+        picked = (begin + np.arange(size)) % count  # whole batches, so that all cost the same
+        began = time.perf_counter()
+        found = run(images[picked], labels[picked])
+        return time.perf_counter() - began, found
+
+    seconds = {}
+    for size in map(int, FLAGS.batch_sizes):
+        timed(0, size)  # compiles
+        seconds[size] = timed(0, size)[0] / size
+    best = min(seconds, key=lambda size: seconds[size])
+    rates, parts = [], []
+    for begin in range(0, count, best):
+        spent, found = timed(begin, best)
+        rates.append(best / spent)
+        parts.append(found)
+    out = Path(FLAGS.out)
+    if job.kind == "attack":
+        np.save(out / "found.npy", np.concatenate(parts)[:count])
+    (out / "rates.json").write_text(json.dumps({"batch_size": best, "rates": rates}))
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(friendly(main)))
