@@ -1,6 +1,9 @@
 """The zoo card of a trained model, from its run's record and what was measured of it."""
 
+from collections.abc import Mapping, Sequence
+
 from experiments.runs import Trained
+from zoo import artefact, index, store
 from zoo.card import Card, Measurement, Model
 
 CAVEATS = (
@@ -38,7 +41,7 @@ def artefact_card(run: Trained, source: Trained | None, result: dict) -> Card:
         },
         provenance=run.record["provenance"],
         parameters=run.model.count_params(),
-        measured=tuple(_measurement(m) for m in result["measurements"] if m["model"] == run.name),
+        measured=card_measurements(run.name, result),
         caveats=CAVEATS,
     )
 
@@ -47,7 +50,20 @@ def _model(run: Trained) -> Model:
     return Model(run.name, run.architecture.name, dict(run.architecture.sizes))
 
 
-def _measurement(measured: dict) -> Measurement:
+def card_measurements(model: str, result: dict) -> tuple[Measurement, ...]:
+    """Return what a result says of one model, as its card writes it."""
+    return tuple(measurement(m) for m in result["measurements"] if m["model"] == model)
+
+
+def publish(measured: Mapping[str, Sequence[Measurement]]) -> None:
+    """Write measurements onto the cards of the zoo's models, by name, and refresh its index."""
+    for name, measurements in measured.items():
+        artefact.add_measurements(store.find(name).folder(), measurements)
+    index.refresh(store.ROOT, store.INDEX)
+
+
+def measurement(measured: dict) -> Measurement:
+    """Return one measured row of a result as a card writes it."""
     return Measurement(
         defended=measured["classifier"],
         attack=measured["attack"],

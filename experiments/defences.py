@@ -1,6 +1,6 @@
 """A model to be evaluated: of the zoo, a .keras file or a SavedModel, with or without a defence."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import zoo
 from experiments.measure import fingerprint
 from keras_aaa.models import defend
 from keras_aaa.models.softmax import as_logits
-from zoo import artefact, index, store
+from zoo import artefact, store
 from zoo.integrity import sha256
 
 
@@ -33,26 +33,6 @@ class Defence:
     dataset: str | None = None
     classifier: keras.Model | None = None
     autoencoder: keras.Model | None = None
-
-    def publish(self, rows: Sequence[dict], name: str) -> None:
-        """Write measured accuracies onto the card of the zoo's model, and refresh the index."""
-        found = store.find(name)
-        measured = [
-            zoo.Measurement(
-                self.name,
-                row["attack"],
-                row["correct"],
-                row["examples"],
-                row["accuracy"],
-                tuple(row["interval95"]),
-                row["steps"],
-                row["step_size"],
-            )
-            for row in rows
-            if row["row"] == row["attack"]
-        ]
-        artefact.add_measurements(found.folder(), measured)
-        index.refresh(store.ROOT, store.INDEX)
 
 
 def load_defence(model: str, autoencoder: str | None) -> Defence:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from experiments.attack_specs import AttackSpec, parse
+from experiments.cards import measurement, publish
 from experiments.console import command_line, friendly
 from experiments.defences import Defence, load_defence
 from experiments.tables import print_tables
@@ -92,7 +93,8 @@ def main(argv):
     _picture(images, worst, standing, workdir / "fallen.png")
     print_tables(result)
     if FLAGS.publish:
-        defence.publish(rows, FLAGS.model)
+        of_attacks = [row for row in result["measurements"] if row["row"] == row["attack"]]
+        publish({FLAGS.model: [measurement(row) for row in of_attacks]})
 
 
 def _threat(defence: Defence) -> ThreatModel:

@@ -1,20 +1,38 @@
 """The papers' numbers, as fractions."""
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 _TABLES = json.loads(Path(__file__).with_name("paper_tables.json").read_text())
 
 
-def paper_accuracy(table: str, row: str, column: str) -> float | None:
-    """Return AAA's printed accuracy as a fraction, or None where the paper has no such cell.
+@dataclass(frozen=True)
+class Cells:
+    """Part of an AAA table: those rows and columns whose names begin with the prefixes.
 
     Args:
         table: key of paper_tables.json, "table1_mnist" for example.
-        row: "natural", "adversarial_training", "aaa_ce", "aaa_mse" or "aaa_ce_mse".
+        row, column: what stands before our names there: "vgg_" in "vgg_natural".
+    """
+
+    table: str
+    row: str = ""
+    column: str = ""
+
+
+def paper_accuracy(places: Iterable[Cells], row: str, column: str) -> float | None:
+    """Return AAA's printed accuracy as a fraction, or None where the paper has no such cell.
+
+    Args:
+        places: where to look, in this order.
+        row: "natural", "adversarial_training", "aaa_ce", ..., "aaa_ensemble".
         column: "clean", "pgd40", ...
     """
-    entry = _TABLES["aaa"][table]
-    if row not in entry or column not in entry["columns"]:
-        return None
-    return entry[row][entry["columns"].index(column)] / 100
+    for cells in places:
+        entry = _TABLES["aaa"][cells.table]
+        values, wanted = entry.get(cells.row + row), cells.column + column
+        if values is not None and wanted in entry["columns"]:
+            return values[entry["columns"].index(wanted)] / 100
+    return None

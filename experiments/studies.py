@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from experiments.paper import Cells
 from keras_aaa.names import lookup
 
 
@@ -14,30 +15,92 @@ class Architecture:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Where a classifier's numbers stand: our table's key and the paper's cells beside them."""
+
+    key: str
+    cells: tuple[Cells, ...]
+
+
+@dataclass(frozen=True)
 class Study:
     """One data set of the AAA paper."""
 
     source: str  # zoo name of the classifier the autoencoder is trained with
-    targets: tuple[str, ...]  # zoo names of classifiers it never saw
-    classifiers: dict[str, Architecture]  # zoo name -> architecture
+    classifiers: dict[str, Architecture]  # zoo name -> architecture; the source and the targets
+    baselines: tuple[str, ...]  # those that the paper also trains adversarially
     autoencoder: Architecture
     test_steps: tuple[int, ...]  # of the PGD test attack, each reported
     test_step_size: float  # image units
-    tables: dict[str, str]  # zoo name of a classifier -> its table's key in paper_tables.json
+    tables: dict[str, Table]  # by the classifier's zoo name
+
+
+def _table(key: str) -> Table:
+    return Table(key, (Cells(key),))
 
 
 STUDIES = {
     "mnist": Study(
         source="mnist_madry",
-        targets=("mnist_fc",),
         classifiers={
             "mnist_madry": Architecture("madry"),
             "mnist_fc": Architecture("fc", {"hidden": (256, 256)}),
         },
+        baselines=("mnist_madry",),
         autoencoder=Architecture("conv_dense_autoencoder", {"latent": 1024}),
         test_steps=(40, 200),
         test_step_size=0.01,
-        tables={"mnist_madry": "table1_mnist", "mnist_fc": "table2_mnist_transfer_fc"},
+        tables={
+            "mnist_madry": _table("table1_mnist"),
+            "mnist_fc": _table("table2_mnist_transfer_fc"),
+        },
+    ),
+    "fashion_mnist": Study(
+        source="fashion_mnist_cnn",
+        classifiers={
+            "fashion_mnist_cnn": Architecture("cnn"),
+            "fashion_mnist_fc": Architecture("fc", {"hidden": (1024, 512, 256)}),
+        },
+        baselines=("fashion_mnist_cnn",),
+        autoencoder=Architecture("conv_autoencoder"),
+        test_steps=(40, 200),
+        test_step_size=0.01,
+        tables={
+            "fashion_mnist_cnn": _table("table4_fashion_mnist"),
+            "fashion_mnist_fc": _table("table5_fashion_mnist_transfer_fc"),
+        },
+    ),
+    "cifar10": Study(
+        source="cifar10_resnet",
+        classifiers={
+            "cifar10_resnet": Architecture("resnet"),
+            "cifar10_vgg19": Architecture("vgg19"),
+            "cifar10_dnn": Architecture("dnn"),
+        },
+        baselines=("cifar10_resnet", "cifar10_vgg19", "cifar10_dnn"),
+        autoencoder=Architecture("unet"),
+        test_steps=(10,),
+        test_step_size=2 / 255,
+        tables={
+            "cifar10_resnet": Table(
+                "cifar10_resnet",
+                (Cells("table6_cifar10_resnet"), Cells("table8_cifar10_ensemble", row="resnet_")),
+            ),
+            "cifar10_vgg19": Table(
+                "cifar10_vgg19",
+                (
+                    Cells("table7_cifar10_transfer", column="vgg_"),
+                    Cells("table8_cifar10_ensemble", row="vgg_"),
+                ),
+            ),
+            "cifar10_dnn": Table(
+                "cifar10_dnn",
+                (
+                    Cells("table7_cifar10_transfer", column="dnn_"),
+                    Cells("table8_cifar10_ensemble", row="dnn_"),
+                ),
+            ),
+        },
     ),
 }
 

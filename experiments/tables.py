@@ -12,12 +12,18 @@ ROW_NAMES = {
     "aaa_ce": "AAA ce",
     "aaa_mse": "AAA mse",
     "aaa_ce_mse": "AAA ce_mse",
+    "aaa_ensemble": "AAA ce_mse, ensemble",
     "crafted_float32": "crafted in float32",
     "crafted_bfloat16": "crafted in bfloat16",
 }
 TITLES = {
     "table1_mnist": "MNIST, white-box on the source classifier (AAA Table 1)",
     "table2_mnist_transfer_fc": "MNIST, the FC target classifier (AAA Table 2)",
+    "table4_fashion_mnist": "Fashion-MNIST, white-box on the source classifier (AAA Table 4)",
+    "table5_fashion_mnist_transfer_fc": "Fashion-MNIST, the FC target classifier (AAA Table 5)",
+    "cifar10_resnet": "CIFAR-10, white-box on the source classifier, ResNet (AAA Tables 6 and 8)",
+    "cifar10_vgg19": "CIFAR-10, VGG-19 (AAA Tables 7 and 8)",
+    "cifar10_dnn": "CIFAR-10, DNN (AAA Tables 7 and 8)",
     "evaluation": "Accuracy under attack",
     "crafting_mnist": "MNIST, what crafting in bfloat16 changes",
 }

@@ -95,6 +95,31 @@ def test_folder_holds_pictures_curves_and_loadable_models(finished, digits):
     assert zoo.info("aaa_mnist_ce_mse", root=root).clean_accuracy == pytest.approx(measured)
 
 
+def test_models_of_the_zoo_are_measured_without_training(tmp_path):
+    code, out, err = run(tmp_path, "--from_zoo", "--loss=ce_mse", "--eval_examples=20")
+    assert code == 0, err[-3000:]
+    assert "epoch 1/" not in out and not (tmp_path / "aaa_mnist_ce_mse").exists()
+    result = json.loads((tmp_path / "result.json").read_text())
+    described = result["models"]["aaa_mnist_ce_mse"]
+    card = zoo.info("aaa_mnist_ce_mse")
+    assert described["origin"] == "zoo" and described["commit"] == card.provenance["commit"]
+    assert {m["row"] for m in result["measurements"]} == {"natural", "aaa_ce_mse"}
+    assert (tmp_path / "training.png").exists()
+
+
+def test_an_ensemble_is_trained_on_all_classifiers(tmp_path):
+    code, _, err = run(
+        tmp_path, "--dataset=mnist", "--recipe=smoke", "--loss=", "--ensemble", "--latent=8",
+        "--width=4", "--epochs=1", "--train_examples=128", "--eval_examples=10",
+    )  # fmt: skip
+    assert code == 0, err[-3000:]
+    record = json.loads((tmp_path / "aaa_mnist_ce_mse_small_ensemble" / "run.json").read_text())
+    assert set(record["identity"]["classifiers"]) == {"mnist_madry", "mnist_fc"}
+    result = json.loads((tmp_path / "result.json").read_text())
+    rows = {(m["row"], m["classifier"]) for m in result["measurements"]}
+    assert ("aaa_ensemble", "mnist_fc") in rows
+
+
 def test_a_finished_run_is_not_trained_again(finished):
     began = time.monotonic()
     code, out, _ = run(finished[0], *SMOKE, "--loss=ce_mse,mse", "--baseline")
@@ -149,6 +174,8 @@ def test_the_paper_recipe_runs_two_steps(tmp_path):
         (["--loss=cemse"], "Did you mean 'ce_mse'"),
         (["--epochs=0"], "lower bound"),
         (["--data_dir=/nowhere", "--latent=0"], "latent"),
+        (["--publish"], "expected --from_zoo with it"),
+        (["--dataset=fashion_mnist", "--latent=8"], "has no such size"),
     ],
 )
 def test_bad_flags_are_one_line(flags, message, tmp_path):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_aaa import data
 from keras_aaa.models import build
 from keras_aaa.training import LOSSES, Loss, Recipe, Task, TrainingError, train
-from keras_aaa.training.schedule import attack_settings, eps_fraction, learning_rate
+from keras_aaa.training.schedule import AttackSettings, attack_settings, eps_fraction, learning_rate
 
 TINY = Recipe(
     epochs=2,
@@ -73,8 +73,10 @@ def test_schedules():
     warm = dataclasses.replace(linear, eps_warmup_epochs=0.5)
     assert [eps_fraction(warm, step, 100) for step in (0, 24, 49, 99)] == [0.02, 0.5, 1.0, 1.0]
     late = dataclasses.replace(TINY, late_from=0.5, late_attack_steps=9, late_attack_step_size=0.05)
-    assert attack_settings(late, 49, 100) == (2, 0.1)
-    assert attack_settings(late, 50, 100) == (9, 0.05)
+    assert attack_settings(late, 49, 100) == AttackSettings(2, 0.1)
+    noisy = dataclasses.replace(late, start_noise=2.0, attack_ball=3.0)
+    assert attack_settings(noisy, 49, 100) == AttackSettings(2, 0.1, 2.0, 3.0)
+    assert attack_settings(noisy, 50, 100) == AttackSettings(9, 0.05)
 
 
 @pytest.mark.parametrize(

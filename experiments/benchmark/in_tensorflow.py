@@ -51,7 +51,7 @@ def our_training(subject: Subject, job: Job, precision: str):
         noise = tf.random.uniform(images.shape, -1.0, 1.0)
         eps, step_size = tf.constant(subject.threat.eps), tf.constant(job.step_size)
         sums = steps[size](
-            images, labels, noise, eps, tf.constant(job.steps), step_size, classifier=0
+            images, labels, noise, eps, eps, tf.constant(job.steps), step_size, classifier=0
         )
         return np.asarray(sums["loss"])
 

@@ -31,7 +31,13 @@ class Recipe:
     mse_weight: float = _in(0.0, 1e6, 1.0)  # of the mse term in ce_mse
     attack_steps: int = _in(0, 1000, 7)
     attack_step_size: float = _in(0.0, 1.0, 0.0)
-    late_from: float = _in(0.0, 1.0, 1.0)  # fraction of the run after which the late attack acts
+    # Multiples of eps: how far random starts reach, and the ball that the steps stay in. N-FGSM
+    # (de Jorge et al. 2022) is 2 and 3, with one step of eps: noise larger than eps, no clipping.
+    start_noise: float = _in(0.0, 10.0, 1.0)
+    attack_ball: float = _in(0.0, 20.0, 1.0)
+    late_from: float = _in(
+        0.0, 1.0, 1.0
+    )  # fraction of the run after which the late attack, PGD, acts
     late_attack_steps: int = _in(0, 1000, 10)
     late_attack_step_size: float = _in(0.0, 1.0, 0.0)
     eps_warmup_epochs: float = _in(0.0, 1000.0, 0.0)

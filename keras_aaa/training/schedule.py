@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from keras_aaa.training.recipe import Recipe
 
@@ -39,14 +40,27 @@ def eps_fraction(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     return min(1.0, (step + 1) / warmup) if warmup else 1.0
 
 
-def attack_settings(recipe: Recipe, step: int, total: int) -> tuple[int, float]:
-    """Return the number of attack steps and their size (image units) at `step` of `total`."""
+@dataclass(frozen=True)
+class AttackSettings:
+    """The training attack of one step: its gradient steps, their size in image units, how far its
+    random starts reach and the radius of the ball it stays in, both in multiples of eps."""
+
+    steps: int
+    step_size: float
+    start_noise: float = 1.0
+    ball: float = 1.0
+
+
+def attack_settings(recipe: Recipe, step: int, total: int) -> AttackSettings:
+    """Return the training attack at `step` of `total`."""
     if step >= recipe.late_from * total:
-        return recipe.late_attack_steps, recipe.late_attack_step_size
-    return recipe.attack_steps, recipe.attack_step_size
+        return AttackSettings(recipe.late_attack_steps, recipe.late_attack_step_size)
+    return AttackSettings(
+        recipe.attack_steps, recipe.attack_step_size, recipe.start_noise, recipe.attack_ball
+    )
 
 
 def work(recipe: Recipe, step: int, total: int) -> float:
     """Return what `step` costs, in gradients of the defence: the attack's, and the update's."""
     update = 2.0  # the gradient of the weights too, and the optimizer's pass over them
-    return attack_settings(recipe, step, total)[0] + update
+    return attack_settings(recipe, step, total).steps + update

@@ -28,9 +28,10 @@ def make_step(
         precision: "float32" or "bfloat16".
 
     Returns:
-        step(images, labels, noise, eps, attack_steps, attack_step_size, classifier) -> dict of
-        sums over the replica's examples: loss, accuracy (correct adversarial examples). All but
-        `classifier` (an index, Python int) are tensors; noise is uniform in [-1, 1).
+        step(images, labels, noise, reach, eps, attack_steps, attack_step_size, classifier) ->
+        dict of sums over the replica's examples: loss, accuracy (correct adversarial examples). All
+        but `classifier` (an index, Python int) are tensors. The attack starts at noise, uniform in
+        [-1, 1), times `reach`, and stays in the ball of radius `eps` (both in image units).
     """
     variables = task.trained.trainable_variables
     autoencoder = task.autoencoder
@@ -40,7 +41,7 @@ def make_step(
         if autoencoder is not None:
             classifiers = [Bfloat16Copy(c, exact_kernels=0) for c in classifiers]
 
-    def attack(images, labels, noise, eps, steps, step_size, classifier):
+    def attack(images, labels, noise, reach, eps, steps, step_size, classifier):
         first = freeze(attacked)
 
         def loss(x):
@@ -51,18 +52,19 @@ def make_step(
         return ascend(
             loss,
             images,
-            task.threat.project(images + eps * noise, images, eps),
+            task.threat.project(images + reach * noise, images, eps),
             threat=task.threat,
             steps=steps,
             rule=steepest_ascent(task.threat, step_size),
             eps=eps,
         )[0]
 
-    def step(images, labels, noise, eps, attack_steps, attack_step_size, classifier):
+    def step(images, labels, noise, reach, eps, attack_steps, attack_step_size, classifier):
         frozen = freeze(classifiers[classifier]) if autoencoder is not None else None
         x = images
         if task.threat is not None:
-            x = attack(images, labels, noise, eps, attack_steps, attack_step_size, frozen)
+            settings = (noise, reach, eps, attack_steps, attack_step_size)
+            x = attack(images, labels, *settings, frozen)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
             output = task.trained(x, training=True)

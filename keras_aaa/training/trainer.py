@@ -164,16 +164,17 @@ class _Loop:
             val_losses = [row["val_loss"] for row in progress.history]
             rate = learning_rate(recipe, step, self.total, val_losses)
             task.trained.optimizer.learning_rate = rate
-        attack_steps, step_size = attack_settings(recipe, step, self.total)
+        attack = attack_settings(recipe, step, self.total)
         fraction = eps_fraction(recipe, step, self.steps_per_epoch)
-        eps = task.threat.eps if task.threat else 0.0
+        eps = fraction * (task.threat.eps if task.threat else 0.0)
         sums = self.run_step(
             images,
             labels,
             noise,
-            tf.constant(eps * fraction, tf.float32),
-            tf.constant(attack_steps),
-            tf.constant(step_size * fraction, tf.float32),
+            tf.constant(eps * attack.start_noise, tf.float32),
+            tf.constant(eps * attack.ball, tf.float32),
+            tf.constant(attack.steps),
+            tf.constant(fraction * attack.step_size, tf.float32),
             _drawn(recipe.seed, step, len(task.classifiers)),
         )
         values = {name: float(value) for name, value in sums.items()}
@@ -193,8 +194,8 @@ def _distributed_step(task, optimizer, batch_size, precision, strategy):
 
     # One graph a classifier: its index is a Python int.
     @tf.function
-    def run(images, labels, noise, eps, attack_steps, step_size, classifier):
-        arguments = (images, labels, noise, eps, attack_steps, step_size, classifier)
+    def run(images, labels, noise, reach, eps, attack_steps, step_size, classifier):
+        arguments = (images, labels, noise, reach, eps, attack_steps, step_size, classifier)
         sums = strategy.run(step, args=arguments)
         return {k: strategy.reduce("SUM", v, axis=None) for k, v in sums.items()}
 

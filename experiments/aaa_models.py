@@ -1,0 +1,124 @@
+"""The models of one AAA run: trained in its folder, or taken from the zoo."""
+
+from dataclasses import dataclass, field
+
+import zoo
+from experiments.measure import fingerprint
+from experiments.runs import Setting, Trained, train_in_folder
+from experiments.studies import Architecture, Study
+from keras_aaa.threat_model import ThreatModel
+from keras_aaa.training import Loss, Recipe
+
+ENSEMBLE = "ensemble"  # stands where a loss does
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which models a run is about, and where they come from.
+
+    Args:
+        losses: name -> loss of each autoencoder; ENSEMBLE for the one on all classifiers.
+        autoencoder: its architecture.
+        variant: what its name says of it besides data set and loss.
+        recipes: by job.
+        baseline: whether the adversarially trained classifiers are part of it.
+        train_classifiers: train the natural classifiers even if the zoo has them.
+        from_zoo: train nothing.
+    """
+
+    losses: dict[str, Loss]
+    autoencoder: Architecture
+    variant: tuple[str, ...]
+    recipes: dict[str, Recipe]
+    baseline: bool
+    train_classifiers: bool
+    from_zoo: bool
+
+
+@dataclass
+class Models:
+    """The models by table row, and the classifiers that an autoencoder is put before."""
+
+    classifiers: dict[str, Trained]
+    baselines: dict[str, Trained] = field(default_factory=dict)  # by the natural one's name
+    autoencoders: dict[str, Trained] = field(default_factory=dict)  # by loss, or ENSEMBLE
+
+    def all(self) -> list[Trained]:
+        """Every model, in the order of the tables."""
+        groups = (self.classifiers, self.baselines, self.autoencoders)
+        return [run for group in groups for run in group.values()]
+
+
+def classifiers(setting: Setting, study: Study, plan: Plan) -> Models:
+    """Return the study's natural classifiers: the zoo's where it has them."""
+    found = {}
+    for name, architecture in study.classifiers.items():
+        if plan.from_zoo or (name in zoo.list_models() and not plan.train_classifiers):
+            print(f"{name}: taken from the zoo.")
+            found[name] = _of_zoo(name)
+        else:
+            found[name] = train_in_folder(setting, name, architecture, plan.recipes["natural"])
+    return Models(found)
+
+
+def add_robust(
+    setting: Setting, study: Study, models: Models, plan: Plan, threat: ThreatModel
+) -> None:
+    """Add the autoencoders and the adversarially trained classifiers that the plan asks for."""
+    for name, loss in plan.losses.items():
+        model = autoencoder_name(setting.dataset, name, plan.variant)
+        behind = models.classifiers if name == ENSEMBLE else [study.source]
+        models.autoencoders[name] = (
+            _of_zoo(model)
+            if plan.from_zoo
+            else train_in_folder(
+                setting,
+                model,
+                plan.autoencoder,
+                plan.recipes["aaa"],
+                loss=loss,
+                threat=threat,
+                classifiers=tuple(models.classifiers[classifier] for classifier in behind),
+            )
+        )
+    for name in study.baselines if plan.baseline else ():
+        model, recipe = f"{name}_pgd", plan.recipes["adversarial"]
+        models.baselines[name] = (
+            _of_zoo(model)
+            if plan.from_zoo
+            else train_in_folder(setting, model, study.classifiers[name], recipe, threat=threat)
+        )
+
+
+def autoencoder_name(dataset: str, loss: str, variant: tuple[str, ...] = ()) -> str:
+    """Return the zoo's name: aaa_<dataset>_<loss>[_<variant>]; an ensemble's loss is ce_mse."""
+    if loss == ENSEMBLE:
+        loss, variant = "ce_mse", (*variant, ENSEMBLE)
+    return "_".join(["aaa", dataset, loss, *variant])
+
+
+def origin(run: Trained) -> dict:
+    """Return where a model came from: its training here, or what the zoo says of it."""
+    if run.record:
+        return run.record
+    card = zoo.info(run.name)
+    return {
+        "origin": "zoo",
+        "version": card.version,
+        "weights": fingerprint(run.model),
+        "command": card.training["command"],
+        "commit": card.provenance["commit"],
+    }
+
+
+def adversarial_history(run: Trained) -> list[dict]:
+    """Return the figures of each epoch of adversarial training, here or in the zoo's past."""
+    if run.record:
+        return run.record["history"] if run.record["identity"]["threat"] else []
+    training = zoo.info(run.name).training
+    return training["history"] if training["adversarial"] else []
+
+
+def _of_zoo(name: str) -> Trained:
+    built = zoo.info(name).model
+    return Trained(name, zoo.load(name), Architecture(built.architecture, built.sizes), None)
