@@ -1,0 +1,75 @@
+"""Recipes and studies: complete for every data set, and the paper's own runs at full size."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments.paper import paper_accuracy
+from experiments.recipes import RECIPE_NAMES, RECIPES, recipe_for
+from experiments.studies import STUDIES
+from experiments.tables import TITLES
+from keras_aaa.models import ARCHITECTURES, build
+from keras_aaa.threat_model import threat_for
+from keras_aaa.training import LOSSES, Task, train
+
+SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
+# AAA, experimental setup: steps and step size of the training attack.
+PAPER_ATTACKS = {"mnist": (40, 0.01), "fashion_mnist": (40, 0.01), "cifar10": (10, 2 / 255)}
+
+
+def test_every_study_has_every_recipe():
+    jobs = ("natural", "adversarial", "aaa")
+    assert set(RECIPES) == set(itertools.product(STUDIES, jobs))
+    for dataset, job in RECIPES:
+        for name in RECIPE_NAMES:
+            assert (recipe_for(dataset, job, name).attack_steps == 0) == (job == "natural")
+
+
+@pytest.mark.parametrize("dataset", STUDIES)
+def test_studies_name_what_there_is(dataset):
+    study = STUDIES[dataset]
+    assert study.source in study.classifiers and set(study.baselines) <= set(study.classifiers)
+    assert {a.name for a in (study.autoencoder, *study.classifiers.values())} <= set(ARCHITECTURES)
+    for name in study.classifiers:
+        table = study.tables[name]
+        assert table.key in TITLES
+        assert paper_accuracy(table.cells, "natural", "clean") > 0.7
+        assert paper_accuracy(table.cells, "no such row", "clean") is None
+
+
+def test_papers_numbers_by_prefix():
+    vgg = STUDIES["cifar10"].tables["cifar10_vgg19"].cells
+    assert paper_accuracy(vgg, "aaa_ce_mse", "pgd10") == 0.151  # Table 7
+    assert paper_accuracy(vgg, "aaa_ensemble", "pgd10") == 0.4474  # Table 8
+    assert paper_accuracy(vgg, "adversarial_training", "clean") == 0.7195
+
+
+@pytest.mark.parametrize("dataset", STUDIES)
+def test_the_papers_recipe_takes_two_steps_at_full_size(dataset, tmp_path):
+    study, recipe = STUDIES[dataset], recipe_for(dataset, "aaa", "paper")
+    assert (recipe.attack_steps, recipe.attack_step_size) == PAPER_ATTACKS[dataset]
+    assert recipe.start_noise == recipe.attack_ball == 1.0
+    random = np.random.default_rng(0)
+    images = random.random((4, *SHAPES[dataset]), np.float32)
+    labels = random.integers(0, 10, 4)
+    autoencoder, source = study.autoencoder, study.classifiers[study.source]
+    task = Task(
+        (build(source.name, **source.sizes),),
+        LOSSES["ce_mse"],
+        build(autoencoder.name, **autoencoder.sizes),
+        threat_for(dataset),
+    )
+    before = task.trained.get_weights()
+    progress = train(
+        task,
+        dataclasses.replace(recipe, epochs=1, batch_size=2, validation_steps=1),
+        train_data=tf.data.Dataset.from_tensor_slices((images, labels)),
+        validation_data=(tf.constant(images), tf.constant(labels)),
+        workdir=tmp_path,
+    )
+    assert progress.step == 2 and np.isfinite(progress.history[0]["loss"])
+    changed = zip(before, task.trained.get_weights(), strict=True)
+    assert any(not np.array_equal(a, b) for a, b in changed)
