@@ -1,8 +1,11 @@
+"""Masks of who survives: the same whatever the batch, scored in float32."""
+
 import numpy as np
 import pytest
 
 from keras_aaa.attacks import pgd
-from keras_aaa.evaluation import PgdTest, correct, robustness, survive_pgd
+from keras_aaa.evaluation import PgdTest, batch_size, correct, robustness, survive_pgd
+from keras_aaa.evaluation.batch_size import fastest_batch
 from keras_aaa.models import build
 from keras_aaa.models.precision import Bfloat16Copy
 
@@ -51,6 +54,30 @@ def test_first_stage_is_plain_pgd(fitted, digits, threat):
     masks = survive_pgd(fitted, images, labels, threat=threat, test=PgdTest((4,), 0.05))
     x_adv = pgd(fitted, images, labels, threat=threat, steps=4, step_size=0.05, seed=0)
     np.testing.assert_array_equal(masks[4], correct(fitted, x_adv, labels))
+
+
+def test_survivors_do_not_depend_on_the_batch(fitted, digits, threat, monkeypatch):
+    images, labels = digits
+    masks = []
+    for batch in (5, 16, 64):
+        monkeypatch.setattr(robustness, "fastest_batch", lambda run, examples, b=batch: b)
+        found = survive_pgd(fitted, images, labels, threat=threat, test=PgdTest((2, 4), 0.05))
+        masks.append(found)
+    for steps in (2, 4):
+        for other in masks[1:]:
+            np.testing.assert_array_equal(masks[0][steps], other[steps])
+
+
+def test_the_fastest_batch_is_the_last_that_paid(monkeypatch):
+    seconds, now = {125: 2, 250: 2, 500: 2, 1000: 6, 2000: 1}, [0]
+    monkeypatch.setattr(batch_size.time, "perf_counter", lambda: now[0])
+
+    def run(size):
+        now[0] += seconds[size]
+
+    assert fastest_batch(run, 10_000) == 500
+    assert fastest_batch(run, 300) == 250
+    assert fastest_batch(run, 40) == 40
 
 
 def test_bfloat16_crafts_nearly_the_same_but_never_scores(fitted, digits, threat, monkeypatch):

@@ -52,11 +52,16 @@ def pgd(
             f"{steps}, {step_size} and {momentum}."
         )
     if start is None:
-        noise = tf.random.stateless_uniform(tf.shape(images), (seed, 0), -1.0, 1.0)
-        start = images + threat.eps * noise
+        start = random_start(images, threat, seed)
     start = threat.project(tf.cast(start, tf.float32), images)
     run = compiled(model, _graph, threat, float(momentum))
     return run(images, labels, start, tf.constant(steps), tf.constant(step_size, tf.float32))
+
+
+def random_start(images: tf.Tensor, threat: ThreatModel, seed: int) -> tf.Tensor:
+    """Return a random point of each image's ball: of the cube of half-width eps, projected."""
+    noise = tf.random.stateless_uniform(tf.shape(images), (seed, 0), -1.0, 1.0)
+    return threat.project(images + threat.eps * noise, images)
 
 
 def steepest_ascent(threat: ThreatModel, step_size):

@@ -12,11 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.attacks.compiled import check_batch, compiled
-from keras_aaa.attacks.pgd import pgd
+from keras_aaa.attacks.pgd import pgd, random_start
+from keras_aaa.evaluation.batch_size import fastest_batch
 from keras_aaa.models.precision import Bfloat16Copy
 from keras_aaa.threat_model import ThreatModel
 
 BATCH = 250
+PROBED_STEPS = 2  # of PGD, to find the fastest batch size
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def logits_in_batches(defence, images) -> np.ndarray:
     """Return the defence's logits, float32 [n, classes], of images [n, h, w, c]; n >= 1."""
     parts = [
         compiled(defence, _logits_graph)(tf.gather(images, batch))[:count]
-        for batch, count in _batches(len(images))
+        for batch, count in _batches(len(images), BATCH)
     ]
     return np.concatenate(parts)
 
@@ -76,7 +78,8 @@ def survive_pgd(
 ) -> dict[int, np.ndarray]:
     """Return, for each number of steps, bool [n]: who is still classified correctly.
 
-    Who has fallen after fewer steps stays fallen and is not attacked further.
+    Who has fallen after fewer steps stays fallen and is not attacked further. Batches are as large
+    as is fastest here; each example's random start is its own, whatever the batch.
 
     Args:
         defence: keras.Model: images -> logits, in float32.
@@ -93,21 +96,24 @@ def survive_pgd(
     """
     images, labels = check_batch(images, labels, defence)
     crafting = Bfloat16Copy(defence) if precision == "bfloat16" else defence
-    alive, start, done = np.arange(len(labels)), None, 0
+    common = {"threat": threat, "step_size": test.step_size}
+
+    def probe(size):
+        pgd(crafting, images[:size], labels[:size], steps=PROBED_STEPS, **common).numpy()
+
+    batch = fastest_batch(probe, len(labels))
+    alive, start, done = np.arange(len(labels)), random_start(images, threat, test.seed), 0
     survived = {}
     for steps in test.steps:
         x, y = tf.gather(images, alive), tf.gather(labels, alive)
 
         def attack(x, y, picked, index, start=start, steps=steps - done):
-            seed = test.seed * 1_000_003 + index
-            begin = None if start is None else tf.gather(start, picked)
-            settings = {"steps": steps, "step_size": test.step_size, "start": begin, "seed": seed}
-            return pgd(crafting, x, y, threat=threat, **settings)
+            return pgd(crafting, x, y, steps=steps, start=tf.gather(start, picked), **common)
 
         def report(count, steps=steps - done):
             on_batch(count * steps)
 
-        x_adv = craft(attack, x, y, threat, report)
+        x_adv = craft(attack, x, y, threat, report, batch)
         standing = correct(defence, x_adv, y)
         alive, start, done = alive[standing], x_adv[standing], steps
         survived[steps] = np.zeros(len(labels), bool)
@@ -121,6 +127,7 @@ def craft(
     labels: tf.Tensor,
     threat: ThreatModel,
     on_batch: Callable[[int], None] = lambda done: None,
+    batch: int = BATCH,
 ) -> np.ndarray:
     """Return the adversarial images of an attack that is run batch by batch.
 
@@ -130,25 +137,26 @@ def craft(
         images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
         threat: the ball, which is checked.
         on_batch: called after each batch with its number of examples.
+        batch: how many examples at a time.
 
     Raises:
         RuntimeError: if the attack left the ball.
     """
     x_adv = np.empty(images.shape, np.float32)
-    for index, (picked, count) in enumerate(_batches(len(labels))):
+    for index, (picked, count) in enumerate(_batches(len(labels), batch)):
         found = attack(tf.gather(images, picked), tf.gather(labels, picked), picked, index)
-        x_adv[index * BATCH : index * BATCH + count] = found[:count]
+        x_adv[index * batch : index * batch + count] = found[:count]
         on_batch(count)
     if not threat.contains(x_adv, images).all():
         raise RuntimeError("The attack returned images outside its own ball; this is a bug.")
     return x_adv
 
 
-def _batches(examples: int) -> Iterator[tuple[np.ndarray, int]]:
+def _batches(examples: int, batch: int) -> Iterator[tuple[np.ndarray, int]]:
     """Indices of batches of one size, the last one filled up by repeating, and their true size."""
-    for begin in range(0, examples, BATCH):
-        count = min(BATCH, examples - begin)
-        size = count if examples < BATCH else BATCH
+    for begin in range(0, examples, batch):
+        count = min(batch, examples - begin)
+        size = count if examples < batch else batch
         yield begin + np.arange(size) % count, count
 
 
