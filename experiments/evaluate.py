@@ -29,6 +29,7 @@ from keras_aaa import data
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.evaluation import AutoAttack, autoattack, correct, craft
 from keras_aaa.evaluation.autoattack import STAGES
+from keras_aaa.evaluation.corruptions import survive_corruptions
 from keras_aaa.evaluation.sanity import Evidence, Subject, report
 from keras_aaa.figures import eps_curve, image_grid
 from keras_aaa.models.precision import POLICIES, Bfloat16Copy, choose_precision
@@ -46,6 +47,7 @@ flags.DEFINE_enum("norm", None, list(NORMS), "Norm of the threat model; the data
 flags.DEFINE_float("eps", None, "Radius, in image units ([0, 1]); the data set's by default.", 0)
 flags.DEFINE_integer("max_examples", 1000, "The first so many examples; 0 takes all.", 0)
 flags.DEFINE_enum("precision", "float32", [*POLICIES, "auto"], "Of crafting; scoring: float32.")
+flags.DEFINE_bool("corruptions", False, "Accuracy on corrupted images, of five severities.")
 flags.DEFINE_bool("sanity", False, "Look for signs of a weak evaluation, on 200 examples.")
 flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's card.")
 flags.DEFINE_string("workdir", "runs/evaluate", "The run's folder.")
@@ -75,12 +77,15 @@ def main(argv):
     if len(specs) > 1:
         every = np.logical_and.reduce(list(masks.values()))
         rows.append(_row("worst case", AttackSpec("worst_case"), every))
+    rows = [row | {"classifier": defence.name} for row in rows]
+    if FLAGS.corruptions:
+        rows += _corrupted(defence, images, labels)
     result = {
         "command": command_line("experiments.evaluate"),
         "model": FLAGS.model,
         "threat": asdict(threat),
         "precision": {"crafting": precision, "scoring": "float32"},
-        "measurements": [row | {"classifier": defence.name} for row in rows],
+        "measurements": rows,
         "sanity": [],
         "provenance": provenance(),
     }
@@ -170,6 +175,18 @@ def _row(stage: str, spec: AttackSpec, mask: np.ndarray) -> dict:
         **accuracy.to_json(),
         "paper": None,
     }
+
+
+def _corrupted(defence, images, labels) -> list[dict]:
+    """The mean accuracy over the severities of each corruption, with the defence and without."""
+    subjects = {defence.name: defence.model}
+    if defence.autoencoder is not None:
+        subjects[f"{defence.name}, undefended"] = defence.classifier
+    return [
+        _row(name, AttackSpec("corruption"), mask.ravel()) | {"classifier": subject}
+        for subject, model in subjects.items()
+        for name, mask in survive_corruptions(model, images, labels)
+    ]
 
 
 def _sanity(defence, images, labels, threat, masks, worst, workdir) -> list[Evidence]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.attack_specs import parse
+from keras_aaa.evaluation.corruptions import CORRUPTIONS
 from keras_aaa.export import export_classifier
 from keras_aaa.models import build
 from keras_aaa.threat_model import ThreatModel
@@ -59,6 +60,27 @@ def test_several_attacks_on_a_file(files, tmp_path, kind):
         assert np.abs(stored["x_adv"] - stored["images"]).max() <= 0.1 + 1e-6
     assert "Traceback" not in done.stderr
     assert "worst case" in done.stdout
+
+
+def test_corruptions_with_the_defence_and_without(files, tmp_path):
+    done = evaluate(
+        files,
+        tmp_path,
+        f"--model={files / 'mine.keras'}",
+        "--defend=aaa_mnist_ce_mse",
+        "--attack=clean",
+        "--max_examples=20",
+        "--corruptions",
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads((tmp_path / "result.json").read_text())["measurements"]
+    by_subject = {
+        subject: {row["row"] for row in rows if row["classifier"] == subject}
+        for subject in ("mine", "mine, undefended")
+    }
+    assert by_subject["mine"] == {*CORRUPTIONS, "clean"}
+    assert by_subject["mine, undefended"] == {*CORRUPTIONS}
+    assert all(row["examples"] == 100 for row in rows if row["attack"] == "corruption")
 
 
 @pytest.mark.parametrize(
