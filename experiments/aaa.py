@@ -58,6 +58,7 @@ flags.DEFINE_integer("latent", None, "Size of the latent vector, where there is 
 flags.DEFINE_integer("width", None, "Filters of the autoencoder's first convolution.", 1, 4096)
 flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that test attacks craft in.")
 flags.DEFINE_bool("baseline", False, "Also train the adversarial-training baselines.")
+flags.DEFINE_bool("beyond", False, "Also a target classifier that the paper has not: an MLP-mixer.")
 flags.DEFINE_bool("train_classifiers", False, "Train the natural classifiers, zoo or not.")
 flags.DEFINE_bool("from_zoo", False, "Train nothing: measure the models of the zoo.")
 flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's cards; with --from_zoo.")
@@ -82,7 +83,7 @@ def main(argv):
         defend(autoencoder, models.classifiers[study.source].model),
         threat,
         [] if plan.from_zoo else aaa + baselines,
-        attacked_examples=len(labels) * len(study.classifiers) * len(plan.losses),
+        attacked_examples=len(labels) * len(models.classifiers) * len(plan.losses),
         test_steps=test.steps[-1],
     )
     add_robust(setting, study, models, plan, threat)
@@ -150,6 +151,7 @@ def _plan(study: Study) -> Plan:
         ("small",) if narrow else (),
         recipes,
         FLAGS.baseline,
+        FLAGS.beyond,
         FLAGS.train_classifiers,
         FLAGS.from_zoo,
     )

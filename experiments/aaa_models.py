@@ -22,6 +22,7 @@ class Plan:
         variant: what its name says of it besides data set and loss.
         recipes: by job.
         baseline: whether the adversarially trained classifiers are part of it.
+        beyond: whether the classifiers beyond the paper are.
         train_classifiers: train the natural classifiers even if the zoo has them.
         from_zoo: train nothing.
     """
@@ -31,6 +32,7 @@ class Plan:
     variant: tuple[str, ...]
     recipes: dict[str, Recipe]
     baseline: bool
+    beyond: bool
     train_classifiers: bool
     from_zoo: bool
 
@@ -52,7 +54,7 @@ class Models:
 def classifiers(setting: Setting, study: Study, plan: Plan) -> Models:
     """Return the study's natural classifiers: the zoo's where it has them."""
     found = {}
-    for name, architecture in study.classifiers.items():
+    for name, architecture in (study.classifiers | (study.unseen if plan.beyond else {})).items():
         if plan.from_zoo or (name in zoo.list_models() and not plan.train_classifiers):
             print(f"{name}: taken from the zoo.")
             found[name] = _of_zoo(name)
@@ -67,7 +69,7 @@ def add_robust(
     """Add the autoencoders and the adversarially trained classifiers that the plan asks for."""
     for name, loss in plan.losses.items():
         model = autoencoder_name(setting.dataset, name, plan.variant)
-        behind = models.classifiers if name == ENSEMBLE else [study.source]
+        behind = study.classifiers if name == ENSEMBLE else [study.source]
         models.autoencoders[name] = (
             _of_zoo(model)
             if plan.from_zoo

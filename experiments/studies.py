@@ -28,6 +28,7 @@ class Study:
 
     source: str  # zoo name of the classifier the autoencoder is trained with
     classifiers: dict[str, Architecture]  # zoo name -> architecture; the source and the targets
+    unseen: dict[str, Architecture]  # targets of another family, beyond the paper
     baselines: tuple[str, ...]  # those that the paper also trains adversarially
     autoencoder: Architecture
     test_steps: tuple[int, ...]  # of the PGD test attack, each reported
@@ -46,6 +47,7 @@ STUDIES = {
             "mnist_madry": Architecture("madry"),
             "mnist_fc": Architecture("fc", {"hidden": (256, 256)}),
         },
+        unseen={"mnist_mixer": Architecture("mixer")},
         baselines=("mnist_madry",),
         autoencoder=Architecture("conv_dense_autoencoder", {"latent": 1024}),
         test_steps=(40, 200),
@@ -53,6 +55,7 @@ STUDIES = {
         tables={
             "mnist_madry": _table("table1_mnist"),
             "mnist_fc": _table("table2_mnist_transfer_fc"),
+            "mnist_mixer": Table("mnist_mixer", ()),
         },
     ),
     "fashion_mnist": Study(
@@ -61,6 +64,7 @@ STUDIES = {
             "fashion_mnist_cnn": Architecture("cnn"),
             "fashion_mnist_fc": Architecture("fc", {"hidden": (1024, 512, 256)}),
         },
+        unseen={"fashion_mnist_mixer": Architecture("mixer")},
         baselines=("fashion_mnist_cnn",),
         autoencoder=Architecture("conv_autoencoder"),
         test_steps=(40, 200),
@@ -68,6 +72,7 @@ STUDIES = {
         tables={
             "fashion_mnist_cnn": _table("table4_fashion_mnist"),
             "fashion_mnist_fc": _table("table5_fashion_mnist_transfer_fc"),
+            "fashion_mnist_mixer": Table("fashion_mnist_mixer", ()),
         },
     ),
     "cifar10": Study(
@@ -76,6 +81,11 @@ STUDIES = {
             "cifar10_resnet": Architecture("resnet"),
             "cifar10_vgg19": Architecture("vgg19"),
             "cifar10_dnn": Architecture("dnn"),
+        },
+        unseen={
+            "cifar10_mixer": Architecture(
+                "mixer", {"width": 128, "token_units": 128, "channel_units": 256, "blocks": 6}
+            )
         },
         baselines=("cifar10_resnet", "cifar10_vgg19", "cifar10_dnn"),
         autoencoder=Architecture("unet"),
@@ -100,6 +110,7 @@ STUDIES = {
                     Cells("table8_cifar10_ensemble", row="dnn_"),
                 ),
             ),
+            "cifar10_mixer": Table("cifar10_mixer", ()),
         },
     ),
 }

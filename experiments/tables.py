@@ -19,6 +19,9 @@ ROW_NAMES = {
 TITLES = {
     "table1_mnist": "MNIST, white-box on the source classifier (AAA Table 1)",
     "table2_mnist_transfer_fc": "MNIST, the FC target classifier (AAA Table 2)",
+    "mnist_mixer": "MNIST, an MLP-mixer, of a family no autoencoder was trained with",
+    "fashion_mnist_mixer": "Fashion-MNIST, an MLP-mixer",
+    "cifar10_mixer": "CIFAR-10, an MLP-mixer",
     "table4_fashion_mnist": "Fashion-MNIST, white-box on the source classifier (AAA Table 4)",
     "table5_fashion_mnist_transfer_fc": "Fashion-MNIST, the FC target classifier (AAA Table 5)",
     "cifar10_resnet": "CIFAR-10, white-box on the source classifier, ResNet (AAA Tables 6 and 8)",

@@ -119,6 +119,11 @@ PARAMETERS = {
         )
         + 4 * 64 + dense(64, 10)
     ),
+    "mixer": (
+        conv(1, 64, kernel=4)
+        + 4 * (2 * 128 + dense(49, 64) + dense(64, 49) + dense(64, 128) + dense(128, 64))
+        + 128 + dense(64, 10)
+    ),
 }  # fmt: skip
 
 

@@ -32,7 +32,10 @@ def test_every_study_has_every_recipe():
 def test_studies_name_what_there_is(dataset):
     study = STUDIES[dataset]
     assert study.source in study.classifiers and set(study.baselines) <= set(study.classifiers)
-    assert {a.name for a in (study.autoencoder, *study.classifiers.values())} <= set(ARCHITECTURES)
+    classifiers = (study.classifiers | study.unseen).values()
+    assert {a.name for a in (study.autoencoder, *classifiers)} <= set(ARCHITECTURES)
+    for name in study.unseen:
+        assert study.tables[name].key in TITLES and not study.tables[name].cells
     for name in study.classifiers:
         table = study.tables[name]
         assert table.key in TITLES

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_aaa.models import autoencoders, classifiers, resnet, vgg
+from keras_aaa.models import autoencoders, classifiers, mixer, resnet, vgg
 from keras_aaa.names import lookup
 
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
@@ -17,6 +17,7 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "dnn": classifiers.dnn,
     "resnet": resnet.narrow_resnet,
     "vgg19": vgg.vgg19,
+    "mixer": mixer.mlp_mixer,
 }
 
 
