@@ -9,8 +9,8 @@ from absl import flags, logging
 
 from keras_aaa.training import TrainingError
 
-# Where a run happens is not part of what it measures.
-_PLACES = ("workdir", "data_dir")
+# Where a run reads and writes is not part of what it measures.
+_PLACES = ("workdir", "data_dir", "publish")
 
 
 def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
