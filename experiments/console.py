@@ -10,7 +10,7 @@ from absl import flags, logging
 from keras_aaa.training import TrainingError
 
 # Where a run reads and writes is not part of what it measures.
-_PLACES = ("workdir", "data_dir", "publish")
+_NOT_PART = ("workdir", "data_dir", "publish")
 
 
 def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
@@ -45,5 +45,5 @@ def command_line(module: str) -> str:
     """Return the command that repeats this run: the flags given, without places."""
     given = flags.FLAGS.flags_by_module_dict()
     own = {flag.name: flag for group in given.values() for flag in group if flag.present}
-    parts = [flag.serialize() for name, flag in sorted(own.items()) if name not in _PLACES]
+    parts = [flag.serialize() for name, flag in sorted(own.items()) if name not in _NOT_PART]
     return " ".join([f"python -m {module}", *parts])

@@ -53,7 +53,7 @@ _SMOKE = Recipe(
 
 _FASHION_PAPER = _MNIST_PAPER
 
-# Two steps of 0.6 eps, then five of 0.3 eps.
+# Two steps of 0.6 eps, then five of 0.3 eps. A first choice: nothing was trained with it yet.
 _FASHION_FAST = Recipe(
     epochs=12,
     decay_from=0.3,
@@ -78,7 +78,7 @@ _CIFAR_PAPER = Recipe(
     shift=4,
     flip=1,
 )
-# N-FGSM, then two steps of PGD.
+# N-FGSM, then two steps of PGD. A first choice too.
 _CIFAR_FAST = Recipe(
     epochs=6,
     decay_from=0.3,
@@ -100,6 +100,7 @@ _CIFAR_SMOKE = replace(
 
 _NATURAL = Recipe(epochs=12, attack_steps=0, decay_from=0.3)
 _NATURAL_PAPER = Recipe(epochs=100, schedule="plateau", attack_steps=0)
+# For CIFAR-10, and a first choice too.
 _NATURAL_AUGMENTED = Recipe(epochs=20, attack_steps=0, decay_from=0.1, shift=4, flip=1)
 _NATURAL_SMOKE = Recipe(
     epochs=2, batch_size=64, train_examples=640, attack_steps=0, validation_examples=100

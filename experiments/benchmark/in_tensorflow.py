@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import zoo
 from experiments.benchmark.jobs import Job
 from experiments.benchmark.subject import Subject
 from keras_aaa.attacks import pgd
@@ -34,8 +35,6 @@ def our_logits(subject: Subject, job: Job, precision: str):
 
 
 def our_training(subject: Subject, job: Job, precision: str):
-    import zoo
-
     built = zoo.info(job.autoencoder).model
     autoencoder = build(built.architecture, dtype=POLICIES[precision], **built.sizes)
     autoencoder.set_weights(subject.autoencoder.get_weights())
