@@ -88,6 +88,8 @@ def main(argv):
     )
     add_robust(setting, study, models, plan, threat)
     measurements, seconds = _measure(setting, study, models, images, labels, threat, test)
+    if not setting.chief:
+        return
     result = {
         "command": command_line("experiments.aaa"),
         "dataset": FLAGS.dataset,
@@ -193,6 +195,7 @@ def _measure(
             test=test,
             precision=FLAGS.crafting,
             cache=setting.workdir / "measured",
+            strategy=setting.strategy,
         )
         seconds[f"measuring {title}"] = measured["seconds"]
         for accuracy in measured["accuracies"]:

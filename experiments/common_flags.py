@@ -1,6 +1,8 @@
 """The flags that training commands share; every field of a Recipe is one."""
 
 import dataclasses
+import os
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -10,7 +12,7 @@ from experiments.runs import Setting
 from keras_aaa.models.precision import POLICIES, choose_precision
 from keras_aaa.training import Recipe
 from keras_aaa.training.checkpoint import SECONDS_BETWEEN
-from keras_aaa.training.distribution import choose_strategy
+from keras_aaa.training.distribution import START_SECONDS, STRATEGIES, choose_strategy
 from keras_aaa.training.recipe import LEARNING_RATE_SCHEDULES
 
 FLAGS = flags.FLAGS
@@ -23,7 +25,14 @@ def define_run_flags(default_dataset: str = "mnist") -> None:
     flags.DEFINE_string("workdir", None, "The run's folder; runs/<dataset>_<recipe> by default.")
     flags.DEFINE_enum("precision", "auto", [*POLICIES, "auto"], "Of training and its attack.")
     flags.DEFINE_enum(
-        "strategy", "auto", ["auto", "default", "mirrored"], "tf.distribute strategy."
+        "strategy",
+        "auto",
+        STRATEGIES,
+        "tf.distribute strategy; multiworker reads TF_CONFIG or a SLURM step.",
+    )
+    flags.DEFINE_string("tpu", None, "Name of a TPU; local for one of this machine.")
+    flags.DEFINE_float(
+        "start_seconds", START_SECONDS, "How long workers wait for each other at the start.", 1
     )
     flags.DEFINE_float(
         "checkpoint_seconds", SECONDS_BETWEEN, "Time between checkpoints within an epoch.", 0, 120
@@ -34,15 +43,18 @@ def define_run_flags(default_dataset: str = "mnist") -> None:
 
 
 def run_setting() -> Setting:
-    """Return the setting that the flags describe."""
-    return Setting(
+    """Return the setting that the flags describe; silences standard output but for the chief."""
+    setting = Setting(
         dataset=FLAGS.dataset,
         data_dir=FLAGS.data_dir,
         precision=choose_precision(FLAGS.precision),
-        strategy=choose_strategy(FLAGS.strategy),
+        strategy=choose_strategy(FLAGS.strategy, FLAGS.tpu, FLAGS.start_seconds),
         workdir=Path(FLAGS.workdir or f"runs/{FLAGS.dataset}_{FLAGS.recipe}"),
         checkpoint_seconds=FLAGS.checkpoint_seconds,
     )
+    if not setting.chief:  # one process speaks for all; errors still go to stderr
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    return setting
 
 
 def define_recipe_flags(default: str = "fast") -> None:

@@ -7,15 +7,19 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import flags, logging
 
-from keras_aaa.training import TrainingError
+from keras_aaa.training import Preempted, TrainingError
+from keras_aaa.training.distribution import RESTART
 
 # Where a run reads and writes is not part of what it measures.
-_NOT_PART = ("workdir", "data_dir", "publish")
+_NOT_PART = ("workdir", "data_dir", "publish", "strategy", "tpu", "start_seconds")
+# What TensorFlow raises on the workers that are left when one is gone.
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
 
 
 def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
     """Wrap a command: an error a person can mend is one line and exit code 2, not a stack.
 
+    Exit code 75 means "start me again": the run was preempted, or lost another worker.
     With KERAS_AAA_DEBUG=1 in the environment the stack is shown.
     """
 
@@ -25,15 +29,22 @@ def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
         tf.get_logger().setLevel("ERROR")  # its retracing notices count one trace a model
         try:
             main(argv)
+        except (Preempted, *LOST) as error:
+            print(f"{_line(error)} (exit code {RESTART}: start again)", file=sys.stderr)
+            return RESTART
         except (ValueError, TypeError, OSError, TrainingError, tf.errors.OpError) as error:
             if os.environ.get("KERAS_AAA_DEBUG") == "1":
                 raise
-            message = error.message if isinstance(error, tf.errors.OpError) else str(error)
-            print(f"error: {' '.join(message.split())}", file=sys.stderr)
+            print(f"error: {_line(error)}", file=sys.stderr)
             return 2
         return 0
 
     return run
+
+
+def _line(error: Exception) -> str:
+    message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    return " ".join(message.split())
 
 
 def _not_for_users(record) -> bool:

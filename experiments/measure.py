@@ -8,11 +8,14 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from rich.progress import Progress
 
+from keras_aaa.attacks.pgd import random_start
 from keras_aaa.evaluation import PgdTest, correct, survive_pgd
 from keras_aaa.results import Accuracy, write_json
 from keras_aaa.threat_model import ThreatModel
+from keras_aaa.training.distribution import is_chief, share, total
 
 
 def measure(
@@ -25,6 +28,7 @@ def measure(
     test: PgdTest,
     precision: str,
     cache: Path,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> dict:
     """Return clean and PGD accuracies; crafted in `precision`, scored in float32.
 
@@ -36,6 +40,7 @@ def measure(
         test: the PGD test.
         precision: "float32" or "bfloat16", of crafting.
         cache: folder of earlier measurements, which count only for the same weights and settings.
+        strategy: its workers share the examples, and all learn the same counts; None for one.
 
     Returns:
         {"accuracies": one dict an attack (attack, steps, step_size, accuracy, correct, examples,
@@ -52,9 +57,13 @@ def measure(
     if path.exists() and (known := json.loads(path.read_text()))["key"] == key:
         return known
     began = time.monotonic()
+    strategy = strategy or tf.distribute.get_strategy()
+    own = share(strategy, len(labels))
+    # Drawn for all examples, so that each one's is the same however many workers there are.
+    start = tf.gather(random_start(images, threat, test.seed), own)
+    images, labels = tf.gather(images, own), tf.gather(labels, own)
     standing = correct(defence, images, labels)
-    accuracies = [_row("clean", None, None, standing)]
-    with Progress() as bar:
+    with Progress(disable=not is_chief(strategy)) as bar:
         task = bar.add_task(title, total=len(labels) * test.steps[-1])
         survived = survive_pgd(
             defence,
@@ -63,18 +72,25 @@ def measure(
             threat=threat,
             test=test,
             precision=precision,
+            start=start,
             on_batch=lambda done: bar.advance(task, done),
         )
         bar.update(task, completed=len(labels) * test.steps[-1])
     # Wrong without an attack is wrong under it.
-    accuracies += [_row("pgd", n, test.step_size, m & standing) for n, m in survived.items()]
+    masks = [standing, *(survived[steps] & standing for steps in test.steps)]
+    counts = total(strategy, [np.sum(mask) for mask in masks])
+    rows = [("clean", None, None), *(("pgd", steps, test.step_size) for steps in test.steps)]
+    accuracies = [
+        _row(*row, Accuracy(int(count), key["examples"]))
+        for row, count in zip(rows, counts, strict=True)
+    ]
     measured = {"key": key, "accuracies": accuracies, "seconds": time.monotonic() - began}
-    write_json(path, measured)
+    if is_chief(strategy):
+        write_json(path, measured)
     return measured
 
 
-def _row(attack: str, steps: int | None, step_size: float | None, mask: np.ndarray) -> dict:
-    accuracy = Accuracy(int(np.sum(mask)), len(mask))
+def _row(attack: str, steps: int | None, step_size: float | None, accuracy: Accuracy) -> dict:
     return {"attack": attack, "steps": steps, "step_size": step_size} | accuracy.to_json()
 
 

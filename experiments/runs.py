@@ -16,6 +16,7 @@ from keras_aaa.models.precision import POLICIES
 from keras_aaa.results import provenance, write_json
 from keras_aaa.training import LOSSES, Loss, Recipe, Task, train
 from keras_aaa.training.callbacks import watch
+from keras_aaa.training.distribution import is_chief
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Setting:
     strategy: tf.distribute.Strategy
     workdir: Path
     checkpoint_seconds: float
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes the run's files; of several workers one does."""
+        return is_chief(self.strategy)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +91,7 @@ def train_in_folder(
         "precision": setting.precision,
         "recipe": dataclasses.asdict(recipe),
     }
-    record = _claim(folder, identity)
+    record = _claim(folder, identity, writes=setting.chief)
 
     with setting.strategy.scope():
         keras.utils.set_random_seed(recipe.seed)
@@ -107,7 +113,7 @@ def train_in_folder(
         workdir=folder,
         precision=setting.precision,
         strategy=setting.strategy,
-        callbacks=watch(name, folder),
+        callbacks=watch(name, folder) if setting.chief else (),
         checkpoint_seconds=setting.checkpoint_seconds,
     )
     examples = progress.step * recipe.batch_size
@@ -117,7 +123,8 @@ def train_in_folder(
         "examples_per_second": examples / progress.seconds,
         "step_seconds": progress.seconds / progress.step,
     }
-    write_json(folder / "run.json", record)
+    if setting.chief:
+        write_json(folder / "run.json", record)
     print(
         f"{name}: {record['examples_per_second']:.0f} examples a second, "
         f"{record['step_seconds'] * 1000:.0f} ms a step ({time.monotonic() - began:.0f} s).",
@@ -128,7 +135,7 @@ def train_in_folder(
     return Trained(name, trained, Architecture(architecture.name, sizes), record)
 
 
-def _claim(folder: Path, identity: dict) -> dict:
+def _claim(folder: Path, identity: dict, writes: bool) -> dict:
     path = folder / "run.json"
     identity = json.loads(json.dumps(identity))  # tuples become lists, as in the file
     if path.exists():
@@ -141,7 +148,8 @@ def _claim(folder: Path, identity: dict) -> dict:
             )
         return record
     record = {"identity": identity, "provenance": provenance()}
-    write_json(path, record)
+    if writes:
+        write_json(path, record)
     return record
 
 

@@ -170,9 +170,8 @@ def test_nan_stops_at_its_step_and_keeps_the_last_checkpoint(small_classifier, t
             recipe,
             callbacks=[Poison()],
         )
-    path = tf.train.latest_checkpoint(tmp_path / "checkpoints")
-    assert path.endswith("ckpt-4")
-    reader = tf.train.load_checkpoint(path)
+    assert [p.name for p in (tmp_path / "checkpoints").glob("*.index")] == ["ckpt-4.index"]
+    reader = tf.train.load_checkpoint(tmp_path / "checkpoints" / "ckpt-4")
     arrays_saved = [
         reader.get_tensor(name)
         for name, dtype in reader.get_variable_to_dtype_map().items()

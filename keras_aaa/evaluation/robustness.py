@@ -74,6 +74,7 @@ def survive_pgd(
     threat: ThreatModel,
     test: PgdTest,
     precision: str = "float32",
+    start: tf.Tensor | None = None,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> dict[int, np.ndarray]:
     """Return, for each number of steps, bool [n]: who is still classified correctly.
@@ -88,6 +89,7 @@ def survive_pgd(
         threat: the ball.
         test: steps, step size, seed.
         precision: "bfloat16" crafts on a bfloat16 copy; the score is in float32 all the same.
+        start: images [n, h, w, c] to begin from, in the ball; None draws them from the test's seed.
         on_batch: called after each batch with examples times steps done.
 
     Raises:
@@ -102,7 +104,9 @@ def survive_pgd(
         pgd(crafting, images[:size], labels[:size], steps=PROBED_STEPS, **common).numpy()
 
     batch = fastest_batch(probe, len(labels))
-    alive, start, done = np.arange(len(labels)), random_start(images, threat, test.seed), 0
+    if start is None:
+        start = random_start(images, threat, test.seed)
+    alive, done = np.arange(len(labels)), 0
     survived = {}
     for steps in test.steps:
         x, y = tf.gather(images, alive), tf.gather(labels, alive)

@@ -1,8 +1,9 @@
 """Adversarial and natural training, by one trainer."""
 
 from keras_aaa.training.losses import LOSSES, Loss
+from keras_aaa.training.preemption import Preempted
 from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.task import Task
 from keras_aaa.training.trainer import TrainingError, train
 
-__all__ = ["LOSSES", "Loss", "Recipe", "Task", "TrainingError", "train"]
+__all__ = ["LOSSES", "Loss", "Preempted", "Recipe", "Task", "TrainingError", "train"]

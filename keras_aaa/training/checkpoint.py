@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,14 +38,16 @@ class _SavedProgress(tf.train.experimental.PythonState):
 
 
 class Checkpointer:
-    """Saves and restores a run under `folder`.
+    """Saves and restores a run under `folder`, in files named by the step: ckpt-<step>.*.
 
     Args:
-        folder: where the checkpoints lie; made if it is not there.
+        folder: where the checkpoints lie; made if it is not there. Of several workers' processes
+            all must see the same.
         model: the trained model.
         optimizer: its optimizer, already built.
         progress: the run's position, saved with the weights.
         seconds: the time between saves within an epoch.
+        writes: whether this process writes them; of several workers one does.
     """
 
     def __init__(
@@ -54,20 +57,27 @@ class Checkpointer:
         optimizer,
         progress: Progress,
         seconds: float = SECONDS_BETWEEN,
+        writes: bool = True,
     ):
         self.folder = folder
-        self._seconds = seconds
+        self._seconds, self._writes = seconds, writes
         self._checkpoint = tf.train.Checkpoint(
             model=model, optimizer=optimizer, progress=_SavedProgress(progress)
         )
-        self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=KEEP)
         self._progress = progress
         self._saved_at = time.monotonic()
 
     def save(self) -> None:
-        """Write a checkpoint named by the step; the state file is renamed into place last."""
-        self._manager.save(checkpoint_number=self._progress.step, check_interval=False)
+        """Write a checkpoint, its index last, then delete what older ones and broken saves left."""
         self._saved_at = time.monotonic()
+        if not self._writes:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._checkpoint.write(str(self.folder / f"ckpt-{self._progress.step}"))
+        kept = {path.stem for path in self._indices()[:KEEP]}
+        for path in self.folder.iterdir():
+            if path.name.split(".")[0] not in kept or ".tempstate" in path.name:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def save_if_due(self) -> None:
         """Save if the last save is `seconds` or more ago."""
@@ -82,17 +92,25 @@ class Checkpointer:
         Raises:
             ValueError: if there are checkpoints and none can be read.
         """
-        paths = list(reversed(self._manager.checkpoints))
+        paths = [path.with_suffix("") for path in self._indices()]
         for path in paths:
             try:
-                self._checkpoint.restore(path).assert_existing_objects_matched()
+                self._checkpoint.read(str(path)).assert_existing_objects_matched()
                 return True
             except (tf.errors.OpError, ValueError, IndexError) as error:
                 reason = str(error).splitlines()[0][:200]
                 logging.warning("Checkpoint %s cannot be read (%s); trying an older.", path, reason)
         if paths:
             raise ValueError(
-                f"None of the checkpoints in {Path(paths[0]).parent} can be read; delete the "
-                "folder to start afresh."
+                f"None of the checkpoints in {self.folder} can be read; delete the folder to start "
+                "afresh."
             )
         return False
+
+    def _indices(self) -> list[Path]:
+        """The index files of complete checkpoints, newest first."""
+        return sorted(self.folder.glob("ckpt-*.index"), key=_step, reverse=True)
+
+
+def _step(index: Path) -> int:
+    return int(index.stem.removeprefix("ckpt-"))

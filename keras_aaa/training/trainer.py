@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from keras_aaa.data.batches import training_batches
 from keras_aaa.training.checkpoint import SECONDS_BETWEEN, Checkpointer, Progress
-from keras_aaa.training.distribution import distribute
+from keras_aaa.training.distribution import distribute, is_chief, total, worker_index
+from keras_aaa.training.preemption import Preempted, sigterm_noted
 from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.schedule import attack_settings, eps_fraction, learning_rate
 from keras_aaa.training.step import make_step
@@ -50,19 +51,23 @@ def train(
         recipe: the hyperparameters.
         train_data: examples (image, label), as keras_aaa.data.load gives them.
         validation_data: images [n, h, w, c] and labels [n].
-        workdir: the run's folder; checkpoints go to workdir/checkpoints.
+        workdir: the run's folder; checkpoints go to workdir/checkpoints. With several workers it
+            must be one that all of them see; the first of them writes.
         precision: "float32" or "bfloat16" (the trained model built under mixed_bfloat16).
         strategy: of tf.distribute, or None for the present one.
-        callbacks: stock or own Keras callbacks; they see the trained model.
+        callbacks: stock or own Keras callbacks; they see the trained model. With several workers
+            one that stops the training must be given to all.
         checkpoint_seconds: time between checkpoints within an epoch; one is written after each.
 
     Returns:
         Progress, with one dict of training and validation figures an epoch.
 
     Raises:
+        Preempted: if SIGTERM came to this process or to another worker; the run is saved.
         TrainingError: if the loss is not finite or single-step training collapsed; the last good
             checkpoint stays.
-        ValueError: if there are too few examples for one batch.
+        ValueError: if there are too few examples for one batch, or workers that do not see the
+            same checkpoints.
     """
     strategy = strategy or tf.distribute.get_strategy()
     if recipe.train_examples:
@@ -79,7 +84,7 @@ def train(
         optimizer.build(model.trainable_variables)
         # Stock callbacks look for model.optimizer; fit() itself is never used.
         model.compile(optimizer=optimizer)
-        validate = Validator(task, *validation_data, recipe, precision)
+        validate = Validator(task, *validation_data, recipe, precision, strategy)
 
     progress = Progress()
     folder = Path(workdir) / "checkpoints"
@@ -88,7 +93,9 @@ def train(
         recipe,
         steps_per_epoch,
         progress,
-        Checkpointer(folder, model, optimizer, progress, checkpoint_seconds),
+        Checkpointer(
+            folder, model, optimizer, progress, checkpoint_seconds, writes=is_chief(strategy)
+        ),
         keras.callbacks.CallbackList(
             list(callbacks), model=model, epochs=recipe.epochs, steps=steps_per_epoch, verbose=0
         ),
@@ -96,30 +103,35 @@ def train(
     )
     if loop.checkpoints.restore() and progress.step < loop.total:
         logging.warning("Resuming %s at step %d of %d.", workdir, progress.step, loop.total)
+    _check_agreement(strategy, progress.step)
 
     model.stop_training = False
     loop.report.on_train_begin()
-    while progress.step < loop.total and not model.stop_training:
-        epoch, done = divmod(progress.step, steps_per_epoch)
-        batches = training_batches(
-            train_data,
-            size=size,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            epoch=epoch,
-            skip=done,
-            shift=recipe.shift,
-            flip=bool(recipe.flip),
-        )
-        loop.report.on_epoch_begin(epoch)
-        means = loop.run_epoch(distribute(batches, strategy, recipe.batch_size))
-        logs = {**means, "learning_rate": float(optimizer.learning_rate.numpy()), **validate()}
-        if epoch >= recipe.eps_warmup_epochs:
-            _check_collapse(logs, epoch)
-        progress.history.append(logs)
-        progress.sums = {}
-        loop.checkpoints.save()
-        loop.report.on_epoch_end(epoch, logs)
+    with sigterm_noted() as leaving:
+        while progress.step < loop.total and not model.stop_training:
+            epoch, done = divmod(progress.step, steps_per_epoch)
+            batches = training_batches(
+                train_data,
+                size=size,
+                batch_size=recipe.batch_size,
+                seed=recipe.seed,
+                epoch=epoch,
+                skip=done,
+                shift=recipe.shift,
+                flip=bool(recipe.flip),
+            )
+            loop.report.on_epoch_begin(epoch)
+            means = loop.run_epoch(distribute(batches, strategy, recipe.batch_size), leaving)
+            rate = float(optimizer.learning_rate.numpy())
+            logs = {**means, "learning_rate": rate, **validate()}
+            if epoch >= recipe.eps_warmup_epochs:
+                _check_collapse(logs, epoch)
+            progress.history.append(logs)
+            progress.sums = {}
+            loop.checkpoints.save()
+            loop.report.on_epoch_end(epoch, logs)
+        if total(strategy, int(leaving())):
+            loop.end()
     loop.report.on_train_end()
     return progress
 
@@ -140,24 +152,39 @@ class _Loop:
     def total(self) -> int:
         return self.recipe.epochs * self.steps_per_epoch
 
-    def run_epoch(self, batches) -> dict[str, float]:
-        """Take the epoch's remaining steps; return the means over all of it."""
+    def run_epoch(self, batches, leaving: Callable[[], bool]) -> dict[str, float]:
+        """Take the epoch's remaining steps; return the means over all of it.
+
+        Raises:
+            Preempted: if this process or another worker is `leaving`, after a save.
+        """
         progress, began = self.progress, time.monotonic()
         for images, labels, noise in batches:
             index = progress.step % self.steps_per_epoch
             self.report.on_train_batch_begin(index)
-            self._take_step(images, labels, noise)
+            ending = self._take_step(images, labels, noise, leaving())
             seen = (index + 1) * self.recipe.batch_size
             means = {name: value / seen for name, value in progress.sums.items()}
             self.report.on_train_batch_end(index, means)
             if index + 1 < self.steps_per_epoch:  # after the last, validation comes first
                 now = time.monotonic()
                 progress.seconds, began = progress.seconds + now - began, now
+                if ending:
+                    self.end()
                 self.checkpoints.save_if_due()
         progress.seconds += time.monotonic() - began
         return means
 
-    def _take_step(self, images, labels, noise) -> None:
+    def end(self) -> None:
+        """Save and raise Preempted."""
+        self.checkpoints.save()
+        raise Preempted(
+            f"Told to end at step {self.progress.step} of {self.total}; saved in "
+            f"{self.checkpoints.folder}. The same command goes on from there."
+        )
+
+    def _take_step(self, images, labels, noise, leaving: bool) -> bool:
+        """Take one step; return whether any worker is leaving, which all learn at the same one."""
         task, recipe, progress = self.task, self.recipe, self.progress
         step = progress.step
         if recipe.schedule != "constant":
@@ -175,8 +202,10 @@ class _Loop:
             tf.constant(eps * attack.ball, tf.float32),
             tf.constant(attack.steps),
             tf.constant(fraction * attack.step_size, tf.float32),
+            tf.constant(float(leaving)),
             _drawn(recipe.seed, step, len(task.classifiers)),
         )
+        ending = float(sums.pop("leaving")) > 0
         values = {name: float(value) for name, value in sums.items()}
         if not math.isfinite(values["loss"]):
             raise TrainingError(
@@ -186,6 +215,7 @@ class _Loop:
         for name, value in values.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
         progress.step += 1
+        return ending
 
 
 def _distributed_step(task, optimizer, batch_size, precision, strategy):
@@ -194,9 +224,9 @@ def _distributed_step(task, optimizer, batch_size, precision, strategy):
 
     # One graph a classifier: its index is a Python int.
     @tf.function
-    def run(images, labels, noise, reach, eps, attack_steps, step_size, classifier):
+    def run(images, labels, noise, reach, eps, attack_steps, step_size, leaving, classifier):
         arguments = (images, labels, noise, reach, eps, attack_steps, step_size, classifier)
-        sums = strategy.run(step, args=arguments)
+        sums = strategy.run(lambda *own: step(*own) | {"leaving": tf.identity(leaving)}, arguments)
         return {k: strategy.reduce("SUM", v, axis=None) for k, v in sums.items()}
 
     return run
@@ -204,6 +234,19 @@ def _distributed_step(task, optimizer, batch_size, precision, strategy):
 
 def _drawn(seed: int, step: int, classifiers: int) -> int:
     return int(np.random.default_rng((seed, step)).integers(classifiers)) if classifiers > 1 else 0
+
+
+def _check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
+    """Refuse workers that restored different checkpoints: their weights would differ for ever."""
+    index, workers = worker_index(strategy)
+    own = np.zeros(workers, np.int64)
+    own[index] = step
+    steps = total(strategy, own)
+    if len(set(steps)) > 1:
+        raise ValueError(
+            f"The workers restored different steps, {steps.tolist()}: expected a workdir that all "
+            "of them see, a shared folder."
+        )
 
 
 def _check_collapse(logs: dict[str, float], epoch: int) -> None:

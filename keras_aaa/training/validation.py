@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_aaa.attacks.compiled import compiled
 from keras_aaa.attacks.pgd import pgd
 from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.training.distribution import share, total
 from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.task import Task
 
@@ -20,10 +21,20 @@ class Validator:
         images, labels: the validation examples.
         recipe: gives the number of PGD steps.
         precision: "bfloat16" crafts on a bfloat16 copy; the score is in the model's own precision.
+        strategy: its workers share the batches, and all learn the same figures.
     """
 
-    def __init__(self, task: Task, images, labels, recipe: Recipe, precision: str):
+    def __init__(
+        self,
+        task: Task,
+        images,
+        labels,
+        recipe: Recipe,
+        precision: str,
+        strategy: tf.distribute.Strategy,
+    ):
         self.task, self.images, self.labels, self.recipe = task, images, labels, recipe
+        self.strategy = strategy
         self.defences = task.defences()
         crafting = Bfloat16Copy if precision == "bfloat16" else lambda model: model
         self.crafting = [crafting(defence) for defence in self.defences]
@@ -42,7 +53,8 @@ class Validator:
         sums = {"val_accuracy": 0.0, "val_loss": 0.0}
         if threat is not None:
             sums["val_robust_accuracy"] = 0.0
-        for begin in range(0, len(self.labels), BATCH):
+        batches = range(0, len(self.labels), BATCH)
+        for begin in (batches[i] for i in share(self.strategy, len(batches))):
             x, y = (a[begin : begin + BATCH] for a in (self.images, self.labels))
             correct, loss = self._score(defence, x, x, y)
             sums["val_accuracy"] += correct
@@ -52,7 +64,8 @@ class Validator:
                 correct, loss = self._score(defence, x_adv, x, y)
                 sums["val_robust_accuracy"] += correct
             sums["val_loss"] += loss
-        return {key: value / len(self.labels) for key, value in sums.items()}
+        totals = total(self.strategy, list(sums.values()))
+        return {key: value / len(self.labels) for key, value in zip(sums, totals, strict=True)}
 
     def _score(self, defence, x_adv, x, y) -> tuple[float, float]:
         correct, loss = compiled(defence, _score_graph, self.task)(x_adv, x, y)
