@@ -84,7 +84,8 @@ def train(
         optimizer.build(model.trainable_variables)
         # Stock callbacks look for model.optimizer; fit() itself is never used.
         model.compile(optimizer=optimizer)
-        validate = Validator(task, *validation_data, recipe, precision, strategy)
+    # Not in the scope: the variables of bfloat16 copies hold nothing and need no mirrors.
+    validate = Validator(task, *validation_data, recipe, precision, strategy)
 
     progress = Progress()
     folder = Path(workdir) / "checkpoints"
@@ -219,8 +220,7 @@ class _Loop:
 
 
 def _distributed_step(task, optimizer, batch_size, precision, strategy):
-    with strategy.scope():
-        step = make_step(task, optimizer, batch_size, precision)
+    step = make_step(task, optimizer, batch_size, precision)
 
     # One graph a classifier: its index is a Python int.
     @tf.function
