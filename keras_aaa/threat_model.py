@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from cleverhans.tf2.utils import clip_eta
 
+from keras_aaa.checks import check_number
 from keras_aaa.names import lookup
 
 NORMS = {"linf": np.inf, "l2": 2}
@@ -31,8 +32,7 @@ class ThreatModel:
 
     def __post_init__(self):
         lookup("norm", self.norm, NORMS)
-        if not (np.isfinite(self.eps) and self.eps >= 0):
-            raise ValueError(f"eps must be a finite number >= 0 in image units, got {self.eps!r}.")
+        check_number("eps", self.eps, 0)
 
     @property
     def order(self) -> float:

@@ -126,6 +126,9 @@ def test_bad_input_is_named(change, error, message, small_classifier, digits, th
 
 
 def test_steps_and_step_size_out_of_range(small_classifier, digits, threat):
-    for settings in ({"steps": -1, "step_size": 0.1}, {"steps": 1, "step_size": 0.0}):
-        with pytest.raises(ValueError, match="steps >= 0 and step_size > 0"):
+    for name, settings in (
+        ("steps", {"steps": -1, "step_size": 0.1}),
+        ("step_size", {"steps": 1, "step_size": 0.0}),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: expected .*more"):
             pgd(small_classifier, *digits, threat=threat, **settings)

@@ -6,6 +6,7 @@ from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import cross_entropy, dlr, margin, targeted_dlr
 from keras_aaa.attacks.loop import ascend
 from keras_aaa.attacks.norms import per_example, random_start, unit_steepest
+from keras_aaa.checks import check_number
 from keras_aaa.names import lookup
 from keras_aaa.threat_model import ThreatModel
 
@@ -62,8 +63,7 @@ def apgd(
     """
     images, labels = check_batch(images, labels, model)
     lookup("loss", loss, LOSSES)
-    if steps < 1:
-        raise ValueError(f"steps: expected 1 or more, got {steps}.")
+    check_number("steps", steps, 1, whole=True)
     if (targets is None) == (loss == "targeted_dlr"):
         raise ValueError("targets: expected with the loss targeted_dlr, and only with it.")
     targets = labels if targets is None else tf.cast(targets, tf.int64)

@@ -6,6 +6,7 @@ from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import margin
 from keras_aaa.attacks.loop import loss_and_gradient
 from keras_aaa.attacks.norms import flat_norm, per_example
+from keras_aaa.checks import check_number
 from keras_aaa.threat_model import ThreatModel
 
 # Adam's own constants, and how near to 0 and 1 the change of variables may start.
@@ -50,11 +51,11 @@ def carlini_wagner(
     images, labels = check_batch(images, labels, model)
     if threat.norm != "l2":
         raise ValueError(f"threat: expected the norm l2, got {threat.norm}.")
-    if confidence < 0 or min(steps, searches) < 1 or not min(learning_rate, first_constant) > 0:
-        raise ValueError(
-            "Expected confidence >= 0, steps and searches >= 1, learning_rate and first_constant "
-            f"> 0, got {confidence}, {steps}, {searches}, {learning_rate}, {first_constant}."
-        )
+    check_number("confidence", confidence, 0)
+    check_number("steps", steps, 1, whole=True)
+    check_number("searches", searches, 1, whole=True)
+    check_number("learning_rate", learning_rate, 0, above=True)
+    check_number("first_constant", first_constant, 0, above=True)
     if not len(labels):
         return images
     descend = compiled(model, _graph, float(confidence), float(learning_rate))

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.norms import per_example
+from keras_aaa.checks import check_number
 from keras_aaa.threat_model import ThreatModel
 
 
@@ -33,8 +34,8 @@ def deepfool(
     images, labels = check_batch(images, labels, model)
     if threat.norm != "l2":
         raise ValueError(f"threat: expected the norm l2, got {threat.norm}.")
-    if steps < 1 or not overshoot >= 0:
-        raise ValueError(f"Expected steps >= 1 and overshoot >= 0, got {steps} and {overshoot}.")
+    check_number("steps", steps, 1, whole=True)
+    check_number("overshoot", overshoot, 0)
     if not len(labels):
         return images
     moved = compiled(model, _graph, float(overshoot))(images, labels, tf.constant(steps))

@@ -8,6 +8,7 @@ from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import margin
 from keras_aaa.attacks.loop import ascend
 from keras_aaa.attacks.norms import flat_norm, per_example
+from keras_aaa.checks import check_number
 from keras_aaa.threat_model import ThreatModel
 
 # The paper's: greatest bias towards the original, overshoot, and how far to step back.
@@ -37,11 +38,11 @@ def fab(model, images, labels, *, threat: ThreatModel, steps: int, targets) -> t
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
     images, labels = check_batch(images, labels, model)
-    if steps < 1:
-        raise ValueError(f"steps: expected 1 or more, got {steps}.")
+    check_number("steps", steps, 1, whole=True)
     if not len(labels):
         return images
-    return compiled(model, _graph, threat)(
+    # The graph knows the size of the images: of another size it is another graph.
+    return compiled(model, _graph, threat, images.shape[1:])(
         images, labels, tf.cast(targets, tf.int64), tf.constant(steps)
     )
 
@@ -71,10 +72,11 @@ def onto_plane(x: tf.Tensor, w: tf.Tensor, residual: tf.Tensor, threat: ThreatMo
     return direction * tf.minimum(per_example(t) * speed, room)
 
 
-def _graph(logits_of, threat: ThreatModel):
+def _graph(logits_of, threat: ThreatModel, shape: tf.TensorShape):
     # The iterates wander outside the ball, in the box alone.
+    box = ThreatModel(threat.norm, math.sqrt(shape.num_elements()))
+
     def run(images, labels, targets, steps):
-        box = ThreatModel(threat.norm, math.sqrt(math.prod(images.shape[1:])))
 
         def boundary(x):
             logits = logits_of(x)

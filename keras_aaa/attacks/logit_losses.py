@@ -18,17 +18,27 @@ def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 def dlr(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Return the difference of logits ratio, [n]: -(z_y - max_{i != y} z_i) / (z_(1) - z_(3)).
 
-    z_(k) is the k-th largest logit. Croce and Hein 2020, equation 6.
+    z_(k) is the k-th largest logit, of three or more. Croce and Hein 2020, equation 6.
     """
-    top = tf.math.top_k(logits, 3).values
+    top = _largest(logits, 3)
     return -margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
 def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Return -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2), [n]. Croce and Hein 2020, equation 7."""
+    """Return -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2), [n], of four logits or more.
+
+    Croce and Hein 2020, equation 7.
+    """
     own, other = (tf.gather(logits, c, axis=1, batch_dims=1) for c in (labels, targets))
-    top = tf.math.top_k(logits, 4).values
+    top = _largest(logits, 4)
     return -(own - other) / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + 1e-12)
+
+
+def _largest(logits: tf.Tensor, count: int) -> tf.Tensor:
+    if logits.shape[-1] < count:
+        raise ValueError(f"model: expected {count} classes or more for this loss of differences of "
+                         f"logits, got {logits.shape[-1]}.")  # fmt: skip
+    return tf.math.top_k(logits, count).values
 
 
 def ranked_targets(logits: tf.Tensor, labels: tf.Tensor, rank: int) -> tf.Tensor:

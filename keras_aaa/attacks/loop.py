@@ -14,13 +14,21 @@ Rule = Callable[..., tuple[tf.Tensor, object]]
 
 def loss_and_gradient(loss: Loss, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Return loss [n], logits [n, classes] and the gradient of the summed loss, shaped as x."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        values, logits = loss(x)
-        total = tf.reduce_sum(values)
-    # A defence without a gradient (rounding, say) has one of zeros; the sanity checks report that.
-    gradient = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return values, logits, gradient
+
+    # A function of its own, not inlined into a loop: TensorFlow replaces the gradient of max
+    # pooling by oneDNN's (ten times as fast) only where it meets the pooling first, and in the
+    # cycle of an inlined loop that depends on chance.
+    @tf.function(experimental_attributes={"_noinline": True}, autograph=False)
+    def differentiated(x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            values, logits = loss(x)
+            total = tf.reduce_sum(values)
+        # A defence without a gradient (rounding, say) has one of zeros; the sanity checks say so.
+        gradient = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return values, logits, gradient
+
+    return differentiated(x)
 
 
 def ascend(
@@ -52,15 +60,8 @@ def ascend(
         The last iterate [n, h, w, c], inside the ball, and the last state.
     """
 
-    # A function of its own, not inlined into the loop: TensorFlow replaces the gradient of max
-    # pooling by oneDNN's (ten times as fast) only where it meets the pooling first, and in the
-    # cycle of an inlined loop that depends on chance.
-    @tf.function(experimental_attributes={"_noinline": True}, autograph=False)
-    def differentiated(x_adv):
-        return loss_and_gradient(loss, x_adv)
-
     def body(step, x_adv, state):
-        values, logits, gradient = differentiated(x_adv)
+        values, logits, gradient = loss_and_gradient(loss, x_adv)
         x_adv, state = rule(step, x_adv, gradient, values, logits, state)
         return step + 1, threat.project(x_adv, x, eps), state
 

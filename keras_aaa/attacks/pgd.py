@@ -6,6 +6,7 @@ from cleverhans.tf2.utils import optimize_linear
 from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import cross_entropy
 from keras_aaa.attacks.loop import ascend
+from keras_aaa.checks import check_number
 from keras_aaa.threat_model import ThreatModel
 
 
@@ -46,11 +47,9 @@ def pgd(
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
     images, labels = check_batch(images, labels, model)
-    if steps < 0 or not step_size > 0 or not 0 <= momentum <= 1:
-        raise ValueError(
-            "Expected steps >= 0 and step_size > 0 and momentum in [0, 1], got "
-            f"{steps}, {step_size} and {momentum}."
-        )
+    check_number("steps", steps, 0, whole=True)
+    check_number("step_size", step_size, 0, above=True)
+    check_number("momentum", momentum, 0, 1)
     if start is None:
         start = random_start(images, threat, seed)
     start = threat.project(tf.cast(start, tf.float32), images)

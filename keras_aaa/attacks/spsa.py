@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import margin
 from keras_aaa.attacks.norms import per_example
+from keras_aaa.checks import check_number
 from keras_aaa.threat_model import ThreatModel
 
 BETA_1, BETA_2, ADAM_EPS = 0.9, 0.999, 1e-8
@@ -45,11 +46,10 @@ def spsa(
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
     images, labels = check_batch(images, labels, model)
-    if min(steps, samples) < 1 or not min(delta, learning_rate) > 0:
-        raise ValueError(
-            "Expected steps and samples >= 1, delta and learning_rate > 0, got "
-            f"{steps}, {samples}, {delta}, {learning_rate}."
-        )
+    check_number("steps", steps, 1, whole=True)
+    check_number("samples", samples, 1, whole=True)
+    check_number("delta", delta, 0, above=True)
+    check_number("learning_rate", learning_rate, 0, above=True)
     if not len(labels):
         return images
     run = compiled(model, _graph, threat, samples, float(delta), float(learning_rate))

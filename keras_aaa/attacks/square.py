@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import margin
 from keras_aaa.attacks.norms import per_example
+from keras_aaa.checks import check_number
 from keras_aaa.threat_model import ThreatModel
 
 P_INIT = 0.8
@@ -60,31 +61,29 @@ def square(
     images, labels = check_batch(images, labels, model)
     if threat.norm != "linf":
         raise ValueError(f"threat: expected the norm linf, got {threat.norm}.")
+    check_number("queries", queries, 1, whole=True)
     last = queries if last is None else last
-    if not 0 <= first <= last <= queries or queries < 1:
-        raise ValueError(f"queries: expected 0 <= first <= last <= queries, got {first}, {last}, "
-                         f"{queries}.")  # fmt: skip
+    check_number("last", last, 0, queries, whole=True)
+    check_number("first", first, 0, last, whole=True)
     if not len(labels):
         return images
     if start is None:
         n, _, w, c = images.shape
         stripes = tf.random.stateless_uniform((n, 1, w, c), (seed, 0), -1.0, 1.0)
         start = threat.project(images + threat.eps * tf.sign(stripes), images)
-    run = compiled(model, _graph, threat, queries, rescaled)
+    # The graph knows the size of the images: of another size it is another graph.
+    run = compiled(model, _graph, threat, queries, rescaled, images.shape[1:])
     return run(images, labels, start, *map(tf.constant, (first, last, seed)))
 
 
-def _graph(logits_of, threat: ThreatModel, queries: int, rescaled: bool):
-    budget = queries if rescaled else 10_000
+def _graph(logits_of, threat: ThreatModel, queries: int, rescaled: bool, shape: tf.TensorShape):
+    h, w, c = shape
+    budget, largest = queries if rescaled else 10_000, max(min(h, w) - 1, 1)
+    whole = [round(math.sqrt(share(query, budget) * h * w)) for query in range(queries)]
+    sides = tf.constant([min(max(side, 1), largest) for side in whole])
 
     def run(images, labels, start, first, last, seed):
-        n, (h, w, c) = tf.shape(images)[0], images.shape[1:]
-        sides = tf.constant(
-            [
-                min(max(round(math.sqrt(share(query, budget) * h * w)), 1), min(h, w) - 1)
-                for query in range(queries)
-            ]
-        )
+        n = tf.shape(images)[0]
 
         def body(query, best, smallest):
             side = sides[query]
@@ -96,7 +95,8 @@ def _graph(logits_of, threat: ThreatModel, queries: int, rescaled: bool):
             moved = threat.project(moved, images)
             found = margin(logits_of(moved), labels)
             better = found < smallest
-            best = tf.where(per_example(better), moved, best)
+            # What a single image is broadcast with has an unknown length to TensorFlow.
+            best = tf.ensure_shape(tf.where(per_example(better), moved, best), images.shape)
             return query + 1, best, tf.minimum(found, smallest)
 
         smallest = margin(logits_of(start), labels)

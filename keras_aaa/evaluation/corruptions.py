@@ -15,6 +15,7 @@ from keras_aaa.evaluation.robustness import correct
 from keras_aaa.names import lookup
 
 SEVERITIES = (1, 2, 3, 4, 5)
+SMALLEST = 4  # pixels a side: the widest blur mirrors so many at the edges
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,18 @@ def corrupt(name: str, images, severity: int, seed: int = 0) -> tf.Tensor:
         float32, shaped as the images, in [0, 1].
 
     Raises:
-        ValueError: for an unknown corruption or severity.
+        ValueError: for an unknown corruption or severity, or images too small to blur.
     """
     corruption = lookup("corruption", name, CORRUPTIONS)
     if severity not in SEVERITIES:
         raise ValueError(f"severity: expected 1 to 5, got {severity!r}.")
     images = tf.convert_to_tensor(images, tf.float32)
+    if min(images.shape[1:3]) < SMALLEST:
+        raise ValueError(
+            f"images: expected {SMALLEST} pixels a side or more, got {tuple(images.shape)}."
+        )
+    if not len(images):
+        return images
     strength = corruption.strengths[severity - 1]
     return tf.clip_by_value(corruption.apply(images, strength, (seed, severity)), 0.0, 1.0)
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.pgd import pgd, random_start
+from keras_aaa.checks import check_number
 from keras_aaa.evaluation.batch_size import fastest_batch
 from keras_aaa.models.precision import Bfloat16Copy
 from keras_aaa.threat_model import ThreatModel
@@ -27,7 +28,7 @@ class PgdTest:
 
     Args:
         steps: rising numbers of steps, (40, 200) for example; one run of the longest gives all.
-        step_size: image units.
+        step_size: image units, > 0.
         seed: of the random starts.
     """
 
@@ -38,6 +39,7 @@ class PgdTest:
     def __post_init__(self):
         if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 1:
             raise ValueError(f"steps: expected rising numbers from 1 on, got {self.steps}.")
+        check_number("step_size", self.step_size, 0, above=True)
 
 
 def correct(defence, images, labels) -> np.ndarray:
@@ -97,6 +99,8 @@ def survive_pgd(
         TypeError, ValueError: for images or labels that are not as above.
     """
     images, labels = check_batch(images, labels, defence)
+    if not len(labels):
+        return {steps: np.zeros(0, bool) for steps in test.steps}
     crafting = Bfloat16Copy(defence) if precision == "bfloat16" else defence
     common = {"threat": threat, "step_size": test.step_size}
 

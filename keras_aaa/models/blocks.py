@@ -47,7 +47,7 @@ def image_input(shape: Shape, divisible_by: int = 1) -> keras.KerasTensor:
     Raises:
         ValueError: if `shape` is not (h, w, c) or does not divide.
     """
-    if len(shape) != 3:
+    if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"input_shape: expected (height, width, channels), got {shape}.")
     if shape[0] % divisible_by or shape[1] % divisible_by:
         raise ValueError(

@@ -1,9 +1,9 @@
 """Recipe: every number a training run depends on."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 
+from keras_aaa.checks import check_number
 from keras_aaa.names import lookup
 
 LEARNING_RATE_SCHEDULES = ("constant", "plateau", "linear", "cosine")
@@ -50,18 +50,6 @@ class Recipe:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             if "range" in field.metadata:
-                check_range(field, getattr(self, field.name))
+                value, whole = getattr(self, field.name), field.type is int
+                check_number(field.name, value, *field.metadata["range"], whole=whole)
         lookup("learning-rate schedule", self.schedule, dict.fromkeys(LEARNING_RATE_SCHEDULES))
-
-
-def _type_name(field: dataclasses.Field) -> str:
-    return "a whole number" if field.type is int else "a number"
-
-
-def check_range(field: dataclasses.Field, value) -> None:
-    """Raise TypeError or ValueError if `value` is not what the recipe's field allows."""
-    low, high = field.metadata["range"]
-    if isinstance(value, bool) or not isinstance(value, int if field.type is int else (int, float)):
-        raise TypeError(f"{field.name}: expected {_type_name(field)}, got {value!r}.")
-    if not (math.isfinite(value) and low <= value <= high):
-        raise ValueError(f"{field.name}: expected {low} to {high}, got {value}.")

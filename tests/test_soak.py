@@ -1,0 +1,49 @@
+"""Fifty kills at random moments: the same weights and figures, and nothing left behind."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from loopback import WORKER
+from test_workers import alone, difference, figures, weights
+
+KILLS, SEED = 50, 0
+OPTIONS = ("--examples=4800", "--epochs=30", "--checkpoint_seconds=0.5", "--eps=0.1")
+
+
+@pytest.mark.slow
+def test_fifty_kills(tmp_path):
+    expected = alone(tmp_path, *OPTIONS)
+    run, out = tmp_path / "run", tmp_path / "out"
+    command = [sys.executable, WORKER, "default", run, out, *OPTIONS]
+    moments, kills = random.Random(SEED), 0
+    while kills < KILLS:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before, ends = newest(run), time.monotonic() + 120
+        while newest(run) <= before and process.poll() is None and time.monotonic() < ends:
+            time.sleep(0.02)  # at the least one more checkpoint, or fifty kills would get nowhere
+        assert process.poll() is None, f"ended by itself after {kills} kills, code {process.wait()}"
+        time.sleep(moments.uniform(0, 0.6))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        # Two complete checkpoints, and at the most one that was being written.
+        assert len({path.name.split(".")[0] for path in (run / "checkpoints").iterdir()}) <= 4
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    assert difference(weights(expected), weights(out)) == 0
+    assert figures(expected) == figures(out)
+    left = {path.name.split(".", 1)[0] for path in (run / "checkpoints").iterdir()}
+    assert len(left) == 2 and not [p for p in run.rglob("*") if "temp" in p.name]
+    assert size(run) == size(tmp_path / "alone")
+
+
+def newest(run) -> int:
+    indices = (run / "checkpoints").glob("ckpt-*.index")
+    return max((int(path.stem.removeprefix("ckpt-")) for path in indices), default=0)
+
+
+def size(folder) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
