@@ -83,7 +83,8 @@ def _graph(logits_of, threat: ThreatModel, queries: int, rescaled: bool, shape: 
     sides = tf.constant([min(max(side, 1), largest) for side in whole])
 
     def run(images, labels, start, first, last, seed):
-        n = tf.shape(images)[0]
+        # The static length where there is one: a loop's shapes must stay what they were.
+        n = tf.shape(images)[0] if images.shape[0] is None else images.shape[0]
 
         def body(query, best, smallest):
             side = sides[query]
@@ -95,8 +96,7 @@ def _graph(logits_of, threat: ThreatModel, queries: int, rescaled: bool, shape: 
             moved = threat.project(moved, images)
             found = margin(logits_of(moved), labels)
             better = found < smallest
-            # What a single image is broadcast with has an unknown length to TensorFlow.
-            best = tf.ensure_shape(tf.where(per_example(better), moved, best), images.shape)
+            best = tf.where(per_example(better), moved, best)
             return query + 1, best, tf.minimum(found, smallest)
 
         smallest = margin(logits_of(start), labels)
