@@ -10,11 +10,14 @@ from pathlib import Path
 
 from absl import app, flags
 
+from experiments.benchmark.tables import tables as benchmark_tables
 from experiments.console import friendly
 from experiments.tables import tables
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 RESULTS = Path(__file__).parent / "results"
+# What a result holds -> its tables.
+TABLES = {"measurements": tables, "benchmark": benchmark_tables}
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("check", False, "Only compare; fail if the README is out of date.")
@@ -43,16 +46,15 @@ def markdown(folder: Path) -> str:
     parts = []
     for path in sorted(folder.glob("*.json")):
         result = json.loads(path.read_text())
-        if "measurements" not in result:
-            continue
-        for title, header, rows in tables(result):
+        kind = next(key for key in TABLES if key in result)
+        for title, header, rows in TABLES[kind](result):
             lines = [f"**{title}**", "", _line(header), _line(["---"] * len(header))]
             parts.append("\n".join([*lines, *map(_line, rows)]) + "\n")
-        machine = result["provenance"]["machine"]
-        parts.append(
-            f"`{result['command']}`, {machine['cores']} cores of {machine['processor']}, crafted "
-            f"in {result['precision']['crafting']}, scored in {result['precision']['scoring']}.\n"
-        )
+        machine, precision = result["provenance"]["machine"], result.get("precision")
+        notes = [f"`{result['command']}`", f"{machine['cores']} cores of {machine['processor']}"]
+        if precision:
+            notes += [f"crafted in {precision['crafting']}", f"scored in {precision['scoring']}"]
+        parts.append(", ".join(notes) + ".\n")
     return "\n".join(parts)
 
 

@@ -7,7 +7,8 @@ Every contender runs in a process of its own, in turn, on the same weights and t
 examples, with the fastest of the batch sizes. Its attack's images are scored here, in float32: a
 fast attack that finds less is no win. The roofline is the model's multiply-adds over the measured
 peak of a square matrix product. Contenders that are not installed are named and left out (extra
-`bench`; PyTorch and torchattacks where they are installed).
+`bench`; PyTorch and torchattacks where they are installed). A run that was broken off goes on after
+the last contender that it timed.
 """
 
 import json
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +28,10 @@ import zoo
 from experiments.benchmark.contenders import CONTENDERS
 from experiments.benchmark.jobs import JOBS, Job, job_for
 from experiments.benchmark.roofline import multiply_adds, peak, per_image
-from experiments.benchmark.subject import load_subject
+from experiments.benchmark.subject import Subject, load_subject
 from experiments.benchmark.tables import tables
 from experiments.console import command_line, friendly
+from experiments.measure import fingerprint
 from keras_aaa.evaluation import correct
 from keras_aaa.figures import bar_chart
 from keras_aaa.results import Accuracy, provenance, write_json
@@ -37,10 +40,11 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list("jobs", [], f"Of {', '.join(JOBS)}; by default all whose model is in the zoo.")
 flags.DEFINE_list("contenders", [], "Only those of these names.")
 flags.DEFINE_integer("examples", 0, "Fewer examples than a job's own; 0 takes its own.", 0)
-flags.DEFINE_list("batch_sizes", ["128", "256"], "Each is tried; the fastest is used.")
+flags.DEFINE_list("batch_sizes", ["128", "256", "512"], "Tried in turn while it gets faster.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
 flags.DEFINE_bool("json", False, "Print JSON instead of tables.")
 flags.DEFINE_string("workdir", "runs/benchmark", "Where result.json and benchmark.png go.")
+flags.DEFINE_bool("again", False, "Time anew what an earlier run in the workdir has timed.")
 
 
 def main(argv):
@@ -87,34 +91,48 @@ def _run_job(name: str, job: Job, peaks: dict[str, float], console: Console) -> 
     subject = load_subject(job, FLAGS.data_dir)
     work = per_image(job.kind, job.steps, multiply_adds(subject.defence))
     chosen = {k: c for k, c in CONTENDERS[job.kind].items() if k in (FLAGS.contenders or [k])}
+    key = {
+        "weights": fingerprint(subject.defence),
+        "job": asdict(job),
+        "examples": FLAGS.examples,
+        "batch_sizes": FLAGS.batch_sizes,
+    }
     rows = []
     for contender, how in chosen.items():
         if how.missing:
             console.print(f"{name}: {contender} is left out, {how.requires} is not installed.")
             continue
-        with console.status(f"{job.title}: {contender}"), tempfile.TemporaryDirectory() as out:
-            measured, found = _in_own_process(name, contender, Path(out))
-        accuracy = None
-        if found is not None:
-            images, labels = (a[: len(found)] for a in (subject.images, subject.labels))
-            x_adv = np.asarray(subject.threat.project(found, images))
-            accuracy = Accuracy(int(correct(subject.defence, x_adv, labels).sum()), len(found))
-        rates = measured["rates"]
-        rows.append(
-            {
-                "job": name,
-                "title": job.title,
-                "contender": contender,
-                "batch_size": measured["batch_size"],
-                "median": statistics.median(rates),
-                "low": min(rates),
-                "high": max(rates),
-                "robust": accuracy and accuracy.to_json(),
-                "multiply_adds": work,
-                "of_peak": {p: statistics.median(rates) * work / top for p, top in peaks.items()},
-            }
-        )
+        path = Path(FLAGS.workdir) / "rows" / f"{name}_{contender.replace(' ', '_')}.json"
+        if FLAGS.again or not path.exists() or json.loads(path.read_text())["key"] != key:
+            with console.status(f"{job.title}: {contender}"):
+                write_json(path, {"key": key, "row": _row(name, job, contender, subject)})
+        row = json.loads(path.read_text())["row"]
+        speed = row["median"] * work
+        of_peak = {precision: speed / top for precision, top in peaks.items()}
+        rows.append({**row, "multiply_adds": work, "of_peak": of_peak})
     return rows
+
+
+def _row(name: str, job: Job, contender: str, subject: Subject) -> dict:
+    """Time one contender, and score what its attack found."""
+    with tempfile.TemporaryDirectory() as out:
+        measured, found = _in_own_process(name, contender, Path(out))
+    accuracy = None
+    if found is not None:
+        images, labels = (a[: len(found)] for a in (subject.images, subject.labels))
+        x_adv = np.asarray(subject.threat.project(found, images))
+        accuracy = Accuracy(int(correct(subject.defence, x_adv, labels).sum()), len(found))
+    rates = measured["rates"]
+    return {
+        "job": name,
+        "title": job.title,
+        "contender": contender,
+        "batch_size": measured["batch_size"],
+        "median": statistics.median(rates),
+        "low": min(rates),
+        "high": max(rates),
+        "robust": accuracy and accuracy.to_json(),
+    }
 
 
 def _in_own_process(job: str, contender: str, out: Path) -> tuple[dict, np.ndarray | None]:
