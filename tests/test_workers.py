@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,3 +191,32 @@ def test_strategies_that_cannot_be(name, environment, message, monkeypatch):
         monkeypatch.setenv(key, value)
     with pytest.raises(ValueError, match=message):
         choose_strategy(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["slurm.sh", "worker.sh"])
+def test_the_cluster_scripts(script, tmp_path):
+    here = Path(__file__).parent
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{here}:{os.environ['PATH']}",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        **{"TASKS": "2", "WORKERS": "2", "WORKER_ADDRESS": "127.0.0.1:2347%d"},
+        **{"DATASET": "mnist", "RECIPE": "smoke", "BATCH": "64", "EVAL_EXAMPLES": "51"},
+        "WORKDIR": str(tmp_path / "run"),
+    }
+    path = here.parent / "docs" / "cluster" / script
+    if script == "slurm.sh":
+        commands = [["bash", path]]
+    else:
+        flags = ["--dataset=mnist", "--recipe=smoke", "--eval_examples=51"]
+        flags += ["--strategy=multiworker", f"--workdir={tmp_path / 'run'}"]
+        commands = [["bash", path, "python", "-m", "experiments.aaa", *flags]] * 2
+    processes = [
+        subprocess.Popen(command, env=environment | {"WORKER_INDEX": str(index)}, cwd=here.parent)
+        for index, command in enumerate(commands)
+    ]
+    assert wait(processes) == [0] * len(commands)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert {m["examples"] for m in result["measurements"]} == {51}
+    run = json.loads((tmp_path / "run" / "aaa_mnist_ce_mse" / "run.json").read_text())
+    assert len(run["history"]) == 2

@@ -77,7 +77,7 @@ def _multiworker(start_seconds: float) -> tf.distribute.Strategy:
     if _tf_config_workers():
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     elif "SLURM_PROCID" in os.environ:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
+        resolver = _slurm()
     else:
         raise ValueError(
             "--strategy=multiworker: expected TF_CONFIG in the environment (cluster and task), or "
@@ -86,6 +86,23 @@ def _multiworker(start_seconds: float) -> tf.distribute.Strategy:
     workers = resolver.cluster_spec().as_dict()
     with _deadline(start_seconds, f"not all of the workers {workers} came up"):
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+
+
+class _SlurmOnCpus(tf.distribute.cluster_resolver.SlurmClusterResolver):
+    """TensorFlow's resolver divides by the GPUs of a task: told of one each, it must not use it."""
+
+    def __init__(self):
+        tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+        super().__init__(gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False)
+
+    def num_accelerators(self, task_type=None, task_id=None, config_proto=None):
+        return {}
+
+
+def _slurm() -> tf.distribute.cluster_resolver.ClusterResolver:
+    if tf.config.list_physical_devices("GPU"):
+        return tf.distribute.cluster_resolver.SlurmClusterResolver()
+    return _SlurmOnCpus()
 
 
 # Run by another process: TensorFlow waits for workers with Python's lock held, so that no thread,
