@@ -57,7 +57,7 @@ def autoattack(
         labels: int64 [n].
         threat: an l-infinity ball.
         settings: steps, targets, queries, seed.
-        precision: "float32" or "bfloat16", of crafting.
+        precision: "float32" or "bfloat16", of crafting but for Square, which is in float32.
         workdir: folder for finished blocks; a run that was killed goes on after them.
         identity: of the defence (a hash of its weights), so that no other run's blocks are taken.
         on_block: called after each block with its number of examples.
@@ -102,7 +102,7 @@ def autoattack(
 def _attack_block(defence, crafting, images, labels, threat, settings) -> dict[str, np.ndarray]:
     standing = correct(defence, images, labels)
     block, x_adv = {"clean": standing.copy()}, images.copy()
-    for stage, attacks in _stages(crafting, images, labels, threat, settings):
+    for stage, attacks in _stages(defence, crafting, images, labels, threat, settings):
         for attack in attacks:
             alive = np.flatnonzero(standing)
             if not len(alive):
@@ -119,7 +119,9 @@ def _attack_block(defence, crafting, images, labels, threat, settings) -> dict[s
     return block | {"x_adv": x_adv}
 
 
-def _stages(crafting, images, labels, threat, settings) -> Iterator[tuple[str, list[Callable]]]:
+def _stages(
+    defence, crafting, images, labels, threat, settings
+) -> Iterator[tuple[str, list[Callable]]]:
     """Each stage with its attacks, each a function of the indices of those to be attacked."""
     common = {"threat": threat, "steps": settings.steps}
     classes = logits_in_batches(crafting, images)
@@ -146,10 +148,11 @@ def _stages(crafting, images, labels, threat, settings) -> Iterator[tuple[str, l
     yield "apgd_ce", [apgd_ce]
     yield "apgd_t", [apgd_t(rank) for rank in ranks]
     yield "fab_t", [fab_t(rank) for rank in ranks]
-    yield "square", _square_rounds(crafting, images, labels, threat, settings)
+    # Square compares margins that differ by less than bfloat16 can tell apart.
+    yield "square", _square_rounds(defence, images, labels, threat, settings)
 
 
-def _square_rounds(crafting, images, labels, threat, settings) -> list[Callable]:
+def _square_rounds(defence, images, labels, threat, settings) -> list[Callable]:
     """Square in rounds, between which those who fell leave; `best` remembers the others' images."""
     edges = np.unique(np.linspace(0, settings.queries, 11).astype(int))
     best: dict[int, np.ndarray] = {}
@@ -158,7 +161,7 @@ def _square_rounds(crafting, images, labels, threat, settings) -> list[Callable]
         def run(i):
             start = np.stack([best[j] for j in i]) if first else None
             found = square(
-                crafting,
+                defence,
                 images[i],
                 labels[i],
                 threat=threat,
