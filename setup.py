@@ -19,12 +19,14 @@ REQUIRES = [
 ]
 EXTRAS = {
     "bench": ["adversarial-robustness-toolbox>=1.20", "foolbox>=3.3.4"],
+    "knn": ["faiss-cpu>=1.10"],
     "serving": ["tensorflow-serving-api>=2.20"],
     "test": [
         "pytest>=8.0",
         "hypothesis>=6.100",
         "ruff>=0.6",
         "mypy>=1.11",
+        "faiss-cpu>=1.10",
         "openvino>=2025.0",
         "adversarial-robustness-toolbox>=1.20",
     ],

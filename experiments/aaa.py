@@ -61,6 +61,7 @@ flags.DEFINE_bool("baseline", False, "Also train the adversarial-training baseli
 flags.DEFINE_bool("beyond", False, "Also a target classifier that the paper has not: an MLP-mixer.")
 flags.DEFINE_bool("train_classifiers", False, "Train the natural classifiers, zoo or not.")
 flags.DEFINE_bool("from_zoo", False, "Train nothing: measure the models of the zoo.")
+flags.DEFINE_string("start_from", None, "Zoo name of the autoencoder whose weights to begin with.")
 flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's cards; with --from_zoo.")
 
 
@@ -131,6 +132,8 @@ def _plan(study: Study) -> Plan:
     """What the flags ask for."""
     if FLAGS.from_zoo and FLAGS.train_classifiers:
         raise ValueError("--from_zoo trains nothing: leave out --train_classifiers.")
+    if FLAGS.from_zoo and FLAGS.start_from:
+        raise ValueError("--from_zoo trains nothing: leave out --start_from.")
     if FLAGS.publish and not FLAGS.from_zoo:
         raise ValueError("--publish writes onto cards of the zoo: expected --from_zoo with it.")
     recipes = {
@@ -156,6 +159,7 @@ def _plan(study: Study) -> Plan:
         FLAGS.beyond,
         FLAGS.train_classifiers,
         FLAGS.from_zoo,
+        FLAGS.start_from,
     )
 
 

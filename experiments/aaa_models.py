@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 import zoo
-from experiments.measure import fingerprint
 from experiments.runs import Setting, Trained, train_in_folder
 from experiments.studies import Architecture, Study
+from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Loss, Recipe
 
@@ -25,6 +25,7 @@ class Plan:
         beyond: whether the classifiers beyond the paper are.
         train_classifiers: train the natural classifiers even if the zoo has them.
         from_zoo: train nothing.
+        start_from: zoo name of an autoencoder whose weights the autoencoders begin with, or None.
     """
 
     losses: dict[str, Loss]
@@ -35,6 +36,7 @@ class Plan:
     beyond: bool
     train_classifiers: bool
     from_zoo: bool
+    start_from: str | None
 
 
 @dataclass
@@ -57,7 +59,7 @@ def classifiers(setting: Setting, study: Study, plan: Plan) -> Models:
     for name, architecture in (study.classifiers | (study.unseen if plan.beyond else {})).items():
         if plan.from_zoo or (name in zoo.list_models() and not plan.train_classifiers):
             print(f"{name}: taken from the zoo.")
-            found[name] = _of_zoo(name)
+            found[name] = of_zoo(name)
         else:
             found[name] = train_in_folder(setting, name, architecture, plan.recipes["natural"])
     return Models(found)
@@ -71,7 +73,7 @@ def add_robust(
         model = autoencoder_name(setting.dataset, name, plan.variant)
         behind = study.classifiers if name == ENSEMBLE else [study.source]
         models.autoencoders[name] = (
-            _of_zoo(model)
+            of_zoo(model)
             if plan.from_zoo
             else train_in_folder(
                 setting,
@@ -81,12 +83,13 @@ def add_robust(
                 loss=loss,
                 threat=threat,
                 classifiers=tuple(models.classifiers[classifier] for classifier in behind),
+                start=of_zoo(plan.start_from) if plan.start_from else None,
             )
         )
     for name in study.baselines if plan.baseline else ():
         model, recipe = f"{name}_pgd", plan.recipes["adversarial"]
         models.baselines[name] = (
-            _of_zoo(model)
+            of_zoo(model)
             if plan.from_zoo
             else train_in_folder(setting, model, study.classifiers[name], recipe, threat=threat)
         )
@@ -121,6 +124,7 @@ def adversarial_history(run: Trained) -> list[dict]:
     return training["history"] if training["adversarial"] else []
 
 
-def _of_zoo(name: str) -> Trained:
+def of_zoo(name: str) -> Trained:
+    """Return a model of the zoo."""
     built = zoo.info(name).model
     return Trained(name, zoo.load(name), Architecture(built.architecture, built.sizes), None)

@@ -52,7 +52,8 @@ def _model(run: Trained) -> Model:
 
 def card_measurements(model: str, result: dict) -> tuple[Measurement, ...]:
     """Return what a result says of one model, as its card writes it."""
-    return tuple(measurement(m) for m in result["measurements"] if m["model"] == model)
+    crafting = result["precision"]["crafting"]
+    return tuple(measurement(m, crafting) for m in result["measurements"] if m["model"] == model)
 
 
 def publish(measured: Mapping[str, Sequence[Measurement]]) -> None:
@@ -62,8 +63,8 @@ def publish(measured: Mapping[str, Sequence[Measurement]]) -> None:
     index.refresh(store.ROOT, store.INDEX)
 
 
-def measurement(measured: dict) -> Measurement:
-    """Return one measured row of a result as a card writes it."""
+def measurement(measured: dict, crafting: str) -> Measurement:
+    """Return one measured row of a result, crafted in that precision, as a card writes it."""
     return Measurement(
         defended=measured["classifier"],
         attack=measured["attack"],
@@ -74,4 +75,5 @@ def measurement(measured: dict) -> Measurement:
         steps=measured["steps"],
         step_size=measured["step_size"],
         paper=measured["paper"],
+        crafting=None if measured["attack"] == "clean" else crafting,
     )

@@ -25,7 +25,6 @@ def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
 
     def run(argv: list[str]) -> int:
         logging.set_verbosity(logging.WARNING)
-        logging.get_absl_logger().addFilter(_not_for_users)
         tf.get_logger().setLevel("ERROR")  # its retracing notices count one trace a model
         try:
             main(argv)
@@ -45,11 +44,6 @@ def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
 def _line(error: Exception) -> str:
     message = error.message if isinstance(error, tf.errors.OpError) else str(error)
     return " ".join(message.split())
-
-
-def _not_for_users(record) -> bool:
-    """Leave out what tensorflow-datasets says of its own deprecated attributes."""
-    return "FeatureConnector.dtype" not in record.getMessage()
 
 
 def command_line(module: str) -> str:

@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 import zoo
-from experiments.measure import fingerprint
 from keras_aaa.models import defend
+from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.softmax import as_logits
 from zoo import artefact, store
 from zoo.integrity import sha256

@@ -99,7 +99,7 @@ def main(argv):
     print_tables(result)
     if FLAGS.publish:
         of_attacks = [row for row in result["measurements"] if row["row"] == row["attack"]]
-        publish({FLAGS.model: [measurement(row) for row in of_attacks]})
+        publish({FLAGS.model: [measurement(row, precision) for row in of_attacks]})
 
 
 def _threat(defence: Defence) -> ThreatModel:

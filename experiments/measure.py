@@ -1,7 +1,6 @@
 """Measure one defence on the test set, or read what was measured of the same weights before."""
 
 import dataclasses
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.progress import Progress
 
 from keras_aaa.attacks.pgd import random_start
 from keras_aaa.evaluation import PgdTest, correct, survive_pgd
+from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.results import Accuracy, write_json
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training.distribution import is_chief, share, total
@@ -92,11 +92,3 @@ def measure(
 
 def _row(attack: str, steps: int | None, step_size: float | None, accuracy: Accuracy) -> dict:
     return {"attack": attack, "steps": steps, "step_size": step_size} | accuracy.to_json()
-
-
-def fingerprint(model: keras.Model) -> str:
-    """Return the sha256 of a model's weights, in order."""
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()

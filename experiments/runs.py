@@ -8,10 +8,10 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from experiments.measure import fingerprint
 from experiments.studies import Architecture
 from keras_aaa import data
 from keras_aaa.models import build
+from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.precision import POLICIES
 from keras_aaa.results import provenance, write_json
 from keras_aaa.training import LOSSES, Loss, Recipe, Task, train
@@ -55,6 +55,7 @@ def train_in_folder(
     loss: Loss = LOSSES["ce"],
     threat=None,
     classifiers: tuple[Trained, ...] = (),
+    start: Trained | None = None,
 ) -> Trained:
     """Train the model `name` in workdir/name, or go on where a run of it was broken off.
 
@@ -66,13 +67,15 @@ def train_in_folder(
         loss: what is minimised.
         threat: the ball of the training attack; None trains naturally.
         classifiers: the frozen classifiers behind the autoencoder.
+        start: a model of the same architecture whose weights the run begins with.
 
     Returns:
         The model rebuilt in float32; its record holds recipe, provenance, history, seconds and
         examples a second.
 
     Raises:
-        ValueError: if the folder holds another run; names the fields that differ.
+        ValueError: if the folder holds another run; names the fields that differ. If `start` is
+            of another architecture.
     """
     folder = setting.workdir / name
     sizes = {**architecture.sizes}
@@ -88,14 +91,20 @@ def train_in_folder(
         "loss": dataclasses.asdict(loss),
         "threat": dataclasses.asdict(threat) if threat else None,
         "classifiers": {c.name: fingerprint(c.model) for c in classifiers},
+        "start": {start.name: fingerprint(start.model)} if start else None,
         "precision": setting.precision,
         "recipe": dataclasses.asdict(recipe),
     }
+    if start and start.architecture != Architecture(architecture.name, sizes):
+        raise ValueError(f"--start_from: {start.name} is {start.architecture}, expected "
+                         f"{Architecture(architecture.name, sizes)}.")  # fmt: skip
     record = _claim(folder, identity, writes=setting.chief)
 
     with setting.strategy.scope():
         keras.utils.set_random_seed(recipe.seed)
         model = build(architecture.name, dtype=POLICIES[setting.precision], **sizes)
+        if start:
+            model.set_weights(start.model.get_weights())
     if classifiers:
         frozen = tuple(classifier.model for classifier in classifiers)
         task = Task(frozen, loss, autoencoder=model, threat=threat)

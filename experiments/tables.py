@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-ATTACK_NAMES = {"clean": "clean", "pgd": "PGD", "fgsm": "FGSM"}
+ATTACK_NAMES = {
+    "clean": "clean",
+    "pgd": "PGD",
+    "fgsm": "FGSM",
+    "bpda": "through the neighbours, PGD",
+    "square": "Square",
+}
 ROW_NAMES = {
     "natural": "natural training",
     "adversarial_training": "adversarial training",
@@ -13,6 +19,9 @@ ROW_NAMES = {
     "aaa_mse": "AAA mse",
     "aaa_ce_mse": "AAA ce_mse",
     "aaa_ensemble": "AAA ce_mse, ensemble",
+    "undefended": "undefended",
+    "transfer": "transfer alone",
+    "white_box": "white-box training",
     "crafted_float32": "crafted in float32",
     "crafted_bfloat16": "crafted in bfloat16",
 }
@@ -27,6 +36,14 @@ TITLES = {
     "cifar10_resnet": "CIFAR-10, white-box on the source classifier, ResNet (AAA Tables 6 and 8)",
     "cifar10_vgg19": "CIFAR-10, VGG-19 (AAA Tables 7 and 8)",
     "cifar10_dnn": "CIFAR-10, DNN (AAA Tables 7 and 8)",
+    "table9_knn_mnist": "MNIST with kNN reconstruction (AAA Table 9)",
+    "table10_knn_transfer_fc_mnist": "MNIST with kNN reconstruction, FC target (AAA Table 10)",
+    "table9_knn_fashion_mnist": "Fashion-MNIST with kNN reconstruction (AAA Table 9)",
+    "table10_knn_transfer_fc_fashion_mnist": (
+        "Fashion-MNIST with kNN reconstruction, FC target (AAA Table 10)"
+    ),
+    "black_box_mnist": "MNIST, a classifier that is only queried",
+    "black_box_fashion_mnist": "Fashion-MNIST, a classifier that is only queried",
     "evaluation": "Accuracy under attack",
     "crafting_mnist": "MNIST, what crafting in bfloat16 changes",
 }
@@ -47,7 +64,8 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         for row in dict.fromkeys(m["row"] for m in cells):
             found = {column(m): m for m in cells if m["row"] == row}
             name = ROW_NAMES.get(row, row)
-            body.append([name, *(_cell(found.get(attack)) for attack in attacks)])
+            examples = cells[0]["examples"]
+            body.append([name, *(_cell(found.get(attack), examples) for attack in attacks)])
         half = max((m["interval95"][1] - m["interval95"][0]) / 2 for m in cells)
         title = (
             f"{TITLES[table]}; eps {result['threat']['eps']:.4g}, n = {cells[0]['examples']:,}, "
@@ -79,9 +97,11 @@ def _attack(measurement: dict) -> str:
     return f"{name}-{measurement['steps']}" if measurement["steps"] else name
 
 
-def _cell(measurement: dict | None) -> str:
+def _cell(measurement: dict | None, examples: int) -> str:
+    """A cell says on how many examples it was measured where that is not the table's number."""
     if measurement is None:
         return ""
     paper = measurement["paper"]
     printed = f" ({100 * paper:.2f})" if paper is not None else ""
-    return f"{100 * measurement['accuracy']:.2f}{printed}"
+    fewer = f", n = {n:,}" if (n := measurement["examples"]) != examples else ""
+    return f"{100 * measurement['accuracy']:.2f}{printed}{fewer}"

@@ -54,9 +54,42 @@ def image_grid(columns: Mapping[str, np.ndarray], path: Path) -> None:
 
 def eps_curve(eps: Sequence[float], accuracy: Sequence[float], path: Path) -> None:
     """Draw robust accuracy (fractions) against eps (image units) to a PNG."""
-    figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
-    axes.plot(eps, accuracy, "o-")
-    axes.set(xlabel="eps", ylabel="accuracy under PGD", ylim=(0, 1))
+    line_chart({"": {"accuracy": (eps, accuracy)}}, "eps", "accuracy under PGD", path)
+
+
+def line_chart(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    xlabel: str,
+    ylabel: str,
+    path: Path,
+    *,
+    log: bool = False,
+) -> None:
+    """Draw a panel of lines for each title, up to four in a row, to a PNG.
+
+    Args:
+        panels: title -> line's name -> (x, y), y being fractions; the same name has the same
+            colour in each panel.
+        xlabel, ylabel: of all panels.
+        path: the PNG to write.
+        log: whether x is logarithmic.
+    """
+    columns = min(len(panels), 4)
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3.6 * columns + 1, 3 * rows), squeeze=False, layout="constrained"
+    )
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    drawn = {}
+    for axis, (title, lines) in zip(axes.flat, panels.items(), strict=False):
+        for name, (x, y) in lines.items():
+            (drawn[name],) = axis.plot(x, y, "o-", color=f"C{names.index(name) % 10}", ms=4)
+        axis.set(title=title, ylim=(0, 1), xscale="log" if log else "linear")
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    figure.supxlabel(xlabel)
+    figure.supylabel(ylabel)
+    figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=4, fontsize=9)
     _save(figure, path)
 
 

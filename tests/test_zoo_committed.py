@@ -38,7 +38,7 @@ def test_cards_are_complete(name):
     assert card.training["recipe"]["seed"] >= 0 and len(card.provenance["commit"]) >= 40
     assert card.parameters == zoo.load(name).count_params()
     whole = [m for m in card.measured if m.attack in ("clean", "pgd")]
-    assert whole and all(m.examples >= 2000 for m in whole)
+    assert whole and all(m.examples >= 10_000 for m in whole)
     assert card.caveats
 
 

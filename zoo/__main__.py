@@ -20,7 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from absl import app, flags
+from absl import app, flags, logging
 from rich.console import Console
 from rich.table import Table
 
@@ -145,6 +145,7 @@ COMMANDS: dict[str, tuple[Callable[..., int], int]] = {
 
 
 def main(argv: list[str]) -> int:
+    logging.set_verbosity(logging.WARNING)
     try:
         if len(argv) < 2:
             raise ValueError(f"expected a command: {', '.join(COMMANDS)}. See --help.")

@@ -17,7 +17,8 @@ class Measurement:
     """One measured accuracy; fractions in [0, 1].
 
     `defended` names the classifier behind the autoencoder, or the classifier itself. Steps and
-    step_size (image units) are None where the attack has none; `paper` is the paper's figure.
+    step_size (image units) are None where the attack has none; `paper` is the paper's figure;
+    `crafting` is the precision the attack computed in ("float32", "bfloat16"; None without one).
     """
 
     defended: str
@@ -29,6 +30,7 @@ class Measurement:
     steps: int | None = None
     step_size: float | None = None
     paper: float | None = None
+    crafting: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_aaa import data, defend
 from keras_aaa.evaluation import PgdTest, autoattack, correct, survive_pgd
+from keras_aaa.models.precision import choose_precision
 from keras_aaa.names import lookup
 from keras_aaa.results import Accuracy
 from keras_aaa.threat_model import ThreatModel
@@ -92,13 +93,20 @@ def _survive_pgd(defence, images, labels, threat, claims) -> dict[int | None, np
     counts = tuple(sorted(m.steps for m in claims if m.steps))
     (step_size,) = {m.step_size for m in claims if m.step_size}
     test = PgdTest(counts, step_size)
-    survived = survive_pgd(defence, images, labels, threat=threat, test=test)
+    precision = _precision(claims)
+    survived = survive_pgd(defence, images, labels, threat=threat, test=test, precision=precision)
     return {steps: mask for steps, mask in survived.items()}
 
 
 def _survive_autoattack(defence, images, labels, threat, claims) -> dict[int | None, np.ndarray]:
-    found = autoattack(defence, images, labels, threat=threat)
+    found = autoattack(defence, images, labels, threat=threat, precision=_precision(claims))
     return {None: found["square"]}
+
+
+def _precision(claims) -> str:
+    """What the claims were crafted in, or float32 where this machine has no bfloat16."""
+    crafted = {m.crafting for m in claims} - {None}
+    return choose_precision("auto") if crafted == {"bfloat16"} else "float32"
 
 
 def _defence(found: store.Found, card: Card, defended: str) -> keras.Model:

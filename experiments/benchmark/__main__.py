@@ -31,9 +31,9 @@ from experiments.benchmark.roofline import multiply_adds, peak, per_image
 from experiments.benchmark.subject import Subject, load_subject
 from experiments.benchmark.tables import tables
 from experiments.console import command_line, friendly
-from experiments.measure import fingerprint
 from keras_aaa.evaluation import correct
 from keras_aaa.figures import bar_chart
+from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.results import Accuracy, provenance, write_json
 
 FLAGS = flags.FLAGS

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl import logging
 
 tfds.core.add_data_dir(str(Path(__file__).parent / "embedded"))
+# tensorflow-datasets warns its users of its own deprecated attributes.
+logging.get_absl_logger().addFilter(
+    lambda record: "FeatureConnector.dtype" not in record.getMessage()
+)
 
 SPLITS = ("train", "validation", "test")
 

@@ -163,7 +163,12 @@ class _Loop:
         for images, labels, noise in batches:
             index = progress.step % self.steps_per_epoch
             self.report.on_train_batch_begin(index)
-            ending = self._take_step(images, labels, noise, leaving())
+            try:
+                ending = self._take_step(images, labels, noise, leaving())
+            except tf.errors.UnknownError:
+                # A classifier's own Python code failed (a query): nothing was updated by then.
+                self.checkpoints.save()
+                raise
             seen = (index + 1) * self.recipe.batch_size
             means = {name: value / seen for name, value in progress.sums.items()}
             self.report.on_train_batch_end(index, means)

@@ -1,0 +1,55 @@
+"""Approximate nearest neighbours through faiss (extra `knn`), behind the interface of the exact."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_aaa.knn import CANDIDATES, Bank, Search, rank
+from keras_aaa.pca import reduce_bank
+
+DIMENSIONS, LISTS, PROBES = 128, 256, 16
+
+
+def approximate_search(
+    bank: Bank, dimensions: int = DIMENSIONS, lists: int = LISTS, probes: int = PROBES
+) -> Search:
+    """Return a search of an inverted-file index; eager code, not for export.
+
+    The index holds the latents' first principal components; its first CANDIDATES are ranked by
+    their exact distances.
+
+    Args:
+        bank: what is searched.
+        dimensions: principal components that the index holds, at most the bank's width.
+        lists: cells of the index.
+        probes: cells that are looked into for a query.
+
+    Raises:
+        ValueError: if faiss is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise ValueError("search: approximate needs faiss-cpu; pip install keras_aaa[knn].") from (
+            error
+        )
+    small = reduce_bank(bank, min(dimensions, *bank.latents.shape))
+    vectors = small.latents.numpy()
+    index = faiss.index_factory(vectors.shape[1], f"IVF{min(lists, len(vectors))},Flat")
+    index.train(vectors)
+    index.add(vectors)
+    faiss.extract_index_ivf(index).nprobe = probes
+
+    def search(queries: tf.Tensor, k: int) -> tf.Tensor:
+        wanted = min(len(vectors), max(CANDIDATES, 2 * k))
+        _, found = index.search(small.reduce(queries).numpy(), wanted)
+        if (np.sum(found >= 0, axis=1) < k).any():
+            raise ValueError(f"probes: {probes} cells of the index hold fewer than {k} latents.")
+        return rank(bank, queries, tf.constant(found, tf.int32), k)
+
+    return search
+
+
+def recall(found: tf.Tensor, exact: tf.Tensor) -> float:
+    """Return the mean share of the exact neighbours [m, k] that are among the found ones."""
+    pairs = zip(found.numpy(), exact.numpy(), strict=True)
+    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in pairs]))

@@ -1,0 +1,205 @@
+"""Gradients by queries against true ones, and the trainer on a classifier nobody can look into."""
+
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_training import TINY, arrays, tiny_train
+
+from keras_aaa.attacks import pgd
+from keras_aaa.black_box import Queries, QueryFailed, black_box
+from keras_aaa.export import export_classifier
+from keras_aaa.rest import rest_query
+from keras_aaa.training import LOSSES, Task
+
+SHAPE, CLASSES = (6, 6, 1), 3
+SIZE = math.prod(SHAPE)
+WEIGHTS = np.random.default_rng(0).normal(0, 0.5, (SIZE, CLASSES)).astype("float32")
+IMAGES = np.random.default_rng(1).uniform(0.1, 0.9, (200, *SHAPE)).astype("float32")
+
+
+def linear(images):
+    """Softmax of a linear function, in NumPy: there is no gradient to be had of it."""
+    logits = images.reshape(len(images), -1) @ WEIGHTS
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def true_gradient(images, upstream):
+    with tf.GradientTape() as tape:
+        x = tf.constant(images)
+        tape.watch(x)
+        logits = tf.nn.log_softmax(tf.reshape(x, (len(images), -1)) @ WEIGHTS)
+        total = tf.reduce_sum(logits * upstream)
+    return tape.gradient(total, x).numpy()
+
+
+def estimated(model, images, upstream):
+    with tf.GradientTape() as tape:
+        x = tf.constant(images)
+        tape.watch(x)
+        total = tf.reduce_sum(model(x) * upstream)
+    return tape.gradient(total, x).numpy()
+
+
+def cosines(a, b):
+    a, b = (v.reshape(len(v), -1) for v in (a, b))
+    return np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+UPSTREAM = np.random.default_rng(2).normal(0, 1, (len(IMAGES), CLASSES)).astype("float32")
+
+
+def test_the_logits_are_those_of_the_queries():
+    model = black_box(linear, SHAPE, CLASSES, pairs=1)
+    np.testing.assert_allclose(tf.nn.softmax(model(IMAGES)), linear(IMAGES), atol=1e-6)
+
+
+def test_every_pixel_in_turn_gives_the_gradient():
+    model = black_box(linear, SHAPE, CLASSES, pairs=None)
+    found = estimated(model, IMAGES, UPSTREAM)
+    np.testing.assert_allclose(found, true_gradient(IMAGES, UPSTREAM), atol=2e-3)
+    assert model.get_layer("queried").queries.count == len(IMAGES) * (1 + 2 * SIZE)
+
+
+@pytest.mark.parametrize("pairs", [1, 8, 64])
+def test_the_cosine_is_what_theory_says(pairs):
+    # The mean of m products u (u . g) has the squared length |g|^2 (1 + (d - 1) / m), of which
+    # |g|^2 lies along g.
+    model = black_box(linear, SHAPE, CLASSES, pairs=pairs)
+    found = estimated(model, IMAGES, UPSTREAM)
+    cosine = cosines(found, true_gradient(IMAGES, UPSTREAM))
+    expected = 1 / math.sqrt(1 + (SIZE - 1) / pairs)
+    assert abs(cosine.mean() - expected) < 0.04
+    assert model.get_layer("queried").queries.count == len(IMAGES) * (1 + 2 * pairs)
+
+
+def test_no_query_leaves_the_unit_range():
+    seen = []
+
+    def watched(images):
+        seen.append((images.min(), images.max()))
+        return linear(images)
+
+    model = black_box(watched, SHAPE, CLASSES, pairs=4, step=0.05)
+    corners = np.concatenate([np.zeros((2, *SHAPE)), np.ones((2, *SHAPE))]).astype("float32")
+    assert np.isfinite(estimated(model, corners, UPSTREAM[:4])).all()
+    assert min(low for low, _ in seen) >= 0 and max(high for _, high in seen) <= 1
+
+
+def test_attacks_work_by_queries_alone(threat):
+    labels = linear(IMAGES).argmax(axis=1)
+    model = black_box(linear, SHAPE, CLASSES, pairs=32)
+    x_adv = pgd(model, IMAGES, labels, threat=threat, steps=5, step_size=0.1).numpy()
+    assert (linear(x_adv).argmax(axis=1) == labels).mean() < 0.2
+
+
+def digits_classifier(images):
+    """Ten classes of digits by the brightness of ten strips; enough to train against."""
+    strips = images.reshape(len(images), 28, 28)[:, :, :20].reshape(len(images), 28, 10, 2)
+    logits = 5 * strips.mean(axis=(1, 3))
+    exponents = np.exp(logits)
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def test_the_trainer_trains_against_it(small_autoencoder, threat, tmp_path):
+    classifier = black_box(digits_classifier, (28, 28, 1), 10, pairs=4)
+    before = arrays(small_autoencoder)
+    task = Task((classifier,), LOSSES["ce_mse"], small_autoencoder, threat)
+    progress = tiny_train(task, tmp_path)
+    assert progress.step == 8
+    changed = [
+        not np.array_equal(a, b) for a, b in zip(before, arrays(small_autoencoder), strict=True)
+    ]
+    assert all(changed)
+
+
+def test_a_failing_query_is_tried_again():
+    calls = []
+
+    def flaky(images):
+        calls.append(len(images))
+        if len(calls) < 3:
+            raise ConnectionError("gone")
+        return linear(images)
+
+    queries = Queries(flaky, CLASSES, attempts=3, pause=0.01)
+    np.testing.assert_allclose(queries(IMAGES[:5]), linear(IMAGES[:5]))
+    assert len(calls) == 3 and queries.count == 5
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (lambda images: time.sleep(1), r"2 attempts failed.*no answer within 0.1 s"),
+        (lambda images: 1 / 0, "2 attempts failed.*ZeroDivisionError"),
+        (lambda images: linear(images)[:, :2], r"expected probabilities of shape \(5, 3\)"),
+        (lambda images: linear(images) * 30, r"expected probabilities in \[0, 1\]"),
+        (lambda images: linear(images) * np.nan, r"expected probabilities in \[0, 1\]"),
+    ],
+)
+def test_queries_that_cannot_be_used(query, message):
+    with pytest.raises(QueryFailed, match=message):
+        Queries(query, CLASSES, attempts=2, seconds=0.1, pause=0.01)(IMAGES[:5])
+
+
+def test_a_run_whose_queries_fail_ends_with_a_checkpoint(small_autoencoder, threat, tmp_path):
+    asked = []
+
+    def dying(images):
+        asked.append(len(images))
+        if len(asked) > 40:
+            raise ConnectionError("gone for good")
+        return digits_classifier(images)
+
+    queries = Queries(dying, 10, attempts=2, pause=0.01)
+    task = Task(
+        (black_box(queries, (28, 28, 1), 10, pairs=2),), LOSSES["ce_mse"], small_autoencoder, threat
+    )
+    with pytest.raises(tf.errors.UnknownError, match=r"QueryFailed.*gone for good"):
+        tiny_train(task, tmp_path)
+    (saved,) = (tmp_path / "checkpoints").glob("*.index")
+    assert int(saved.stem.removeprefix("ckpt-")) > 0
+    asked.clear()
+    again = Task(
+        (black_box(digits_classifier, (28, 28, 1), 10, pairs=2),),
+        LOSSES["ce_mse"],
+        small_autoencoder,
+        threat,
+    )
+    assert tiny_train(again, tmp_path).step == TINY.epochs * 4
+
+
+def test_a_classifier_in_another_process(small_classifier, digits, tmp_path):
+    export_classifier(small_classifier, tmp_path / "model")
+    server = Path(__file__).with_name("rest_server.py")
+    process = subprocess.Popen(
+        [sys.executable, server, tmp_path / "model"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        url = f"http://127.0.0.1:{int(process.stdout.readline())}/v1/models/mine"
+        model = black_box(rest_query(url), (28, 28, 1), 10, pairs=2)
+        expected = tf.nn.log_softmax(small_classifier(digits[0][:6]))
+        np.testing.assert_allclose(model(digits[0][:6]), expected, atol=1e-4)
+        assert np.isfinite(estimated(model, digits[0][:6], np.ones((6, 10), "float32"))).all()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_settings_that_cannot_be():
+    for settings, name in (
+        ({"pairs": 0}, "pairs"),
+        ({"pairs": 1, "step": 0.0}, "step"),
+        ({"pairs": 1, "step": 0.6}, "step"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: expected"):
+            black_box(linear, SHAPE, CLASSES, **settings)
