@@ -9,9 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import NormalDist
 
 PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "cleverhans")
-Z95 = 1.959964  # 97.5th percentile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,14 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % Wilson score interval of the fraction (Wilson 1927)."""
+        return self.interval_among(1)
+
+    def interval_among(self, claims: int) -> tuple[float, float]:
+        """The interval such that with 95 % all of so many claims hold at once (Bonferroni)."""
+        z = NormalDist().inv_cdf(1 - 0.025 / claims)
         n, p = self.examples, self.value
-        centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-        half = Z95 / (1 + Z95**2 / n) * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
+        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
         return max(0.0, centre - half), min(1.0, centre + half)
 
     def to_json(self) -> dict:

@@ -19,8 +19,8 @@ from zoo.card import Card
 class Check:
     """One claim of a card and its re-measurement; accuracies are fractions.
 
-    `tolerance` is half the 95 % interval of the measurement: an accuracy that is farther from the
-    claimed one does not hold.
+    `tolerance` is half the interval of the measurement, at 95 % for all claims of the card at once:
+    an accuracy that is farther from the claimed one does not hold.
     """
 
     defended: str
@@ -74,7 +74,7 @@ def verify_card(
         for claim in stated:
             mask = clean if claim.attack == "clean" else clean & survived[claim.steps]
             accuracy = Accuracy(int(np.sum(mask)), len(labels))
-            low, high = accuracy.interval
+            low, high = accuracy.interval_among(len(claims))
             checks.append(
                 Check(
                     defended,
