@@ -31,14 +31,15 @@ from keras_aaa.evaluation import correct, craft
 from keras_aaa.knn import (
     MEMORY,
     KnnReconstruction,
+    approximate_search,
     build_bank,
     encoder,
     exact_search,
     knn_attackable,
+    recall,
+    reduce_bank,
 )
-from keras_aaa.knn_approximate import approximate_search, recall
 from keras_aaa.models.precision import POLICIES, Bfloat16Copy, choose_precision
-from keras_aaa.pca import reduce_bank
 from keras_aaa.results import Accuracy, provenance, write_json
 from keras_aaa.threat_model import threat_for
 

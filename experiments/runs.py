@@ -95,9 +95,11 @@ def train_in_folder(
         "precision": setting.precision,
         "recipe": dataclasses.asdict(recipe),
     }
-    if start and start.architecture != Architecture(architecture.name, sizes):
-        raise ValueError(f"--start_from: {start.name} is {start.architecture}, expected "
-                         f"{Architecture(architecture.name, sizes)}.")  # fmt: skip
+    wanted = Architecture(architecture.name, sizes)
+    if start and _plain(dataclasses.asdict(start.architecture)) != _plain(
+        dataclasses.asdict(wanted)
+    ):
+        raise ValueError(f"--start_from: {start.name} is {start.architecture}, expected {wanted}.")
     record = _claim(folder, identity, writes=setting.chief)
 
     with setting.strategy.scope():
@@ -146,7 +148,7 @@ def train_in_folder(
 
 def _claim(folder: Path, identity: dict, writes: bool) -> dict:
     path = folder / "run.json"
-    identity = json.loads(json.dumps(identity))  # tuples become lists, as in the file
+    identity = _plain(identity)
     if path.exists():
         record = json.loads(path.read_text())
         differing = _differences(record["identity"], identity)
@@ -160,6 +162,11 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
     if writes:
         write_json(path, record)
     return record
+
+
+def _plain(data: dict) -> dict:
+    """The data as it comes back from a JSON file: tuples have become lists."""
+    return json.loads(json.dumps(data))
 
 
 def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:

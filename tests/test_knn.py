@@ -1,7 +1,5 @@
 """kNN reconstruction against a search written out in NumPy."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
@@ -19,9 +17,9 @@ from keras_aaa.knn import (
     knn_defend,
     knn_reconstruction,
     rank,
+    reduce_bank,
 )
 from keras_aaa.models import build
-from keras_aaa.pca import reduce_bank
 
 EXAMPLES, K = 300, 5
 
@@ -132,7 +130,7 @@ def test_a_reduced_bank(small_autoencoder, bank, digits):
 
 def test_approximate_search_finds_most(small_autoencoder, bank, digits):
     pytest.importorskip("faiss")
-    from keras_aaa.knn_approximate import approximate_search, recall
+    from keras_aaa.knn import approximate_search, recall
 
     queries = tf.constant(latents_of(small_autoencoder, digits[0]))
     exact = exact_search(bank)(queries, K)
@@ -156,6 +154,5 @@ def test_banks_that_do_not_fit(small_autoencoder, small_classifier, bank, monkey
         build_bank(small_autoencoder, train, 10**12, "mnist")
     with pytest.raises(ValueError, match="examples: expected 3 at the most"):
         build_bank(small_autoencoder, train.take(3), 4, "mnist")
-    unet = build("unet", width=4)
     with pytest.raises(ValueError, match="around its latent"):
-        knn_defend(unet, build("dnn"), dataclasses.replace(bank))
+        decoder(build("unet", width=4))

@@ -1,22 +1,29 @@
 """The kNN command on a few images, to its result."""
 
 import json
+import subprocess
+import sys
 
 import pytest
-from absl.testing import flagsaver
 
-from experiments import knn
+FEW = ["--loss=ce_mse", "--bank_examples=2000", "--eval_examples=24", "--bpda_examples=12"]
+FEW += ["--square_examples=6", "--queries=10", "--precision=float32"]
 
 
-@pytest.mark.parametrize("options", [{}, {"reduce": 64}, {"search": "approximate"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        pytest.param(["--reduce=64"], marks=pytest.mark.slow),
+        pytest.param(["--search=approximate"], marks=pytest.mark.slow),
+    ],
+)
 def test_tables_9_and_10(options, tmp_path):
-    if options.get("search") == "approximate":
+    if options == ["--search=approximate"]:
         pytest.importorskip("faiss")
-    settings = {"loss": ["ce_mse"], "bank_examples": 2000, "eval_examples": 24}
-    settings |= {"bpda_examples": 12, "square_examples": 6, "queries": 10}
-    settings |= {"dataset": "mnist", "workdir": str(tmp_path), "precision": "float32"}
-    with flagsaver.flagsaver(**settings, **options):
-        knn.main([])
+    command = [sys.executable, "-m", "experiments.knn", *FEW, *options, f"--workdir={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads((tmp_path / "result.json").read_text())
     rows = {(m["table"], m["attack"], m["steps"]): m for m in result["measurements"]}
     assert len(rows) == 10

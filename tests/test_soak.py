@@ -11,7 +11,7 @@ from loopback import WORKER
 from test_workers import alone, difference, figures, weights
 
 KILLS, SEED = 50, 0
-OPTIONS = ("--examples=4800", "--epochs=30", "--checkpoint_seconds=0.5", "--eps=0.1")
+OPTIONS = ("--examples=4800", "--epochs=20", "--checkpoint_seconds=0.5", "--eps=0.1")
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def alone(tmp_path, *options):
     """Train in a single process; return its folder of weights and figures."""
     out = tmp_path / "alone_out"
     command = [sys.executable, WORKER, "default", tmp_path / "alone", out, *options]
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    subprocess.run(command, check=True, capture_output=True, timeout=900)
     return out
 
 

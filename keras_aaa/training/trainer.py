@@ -109,22 +109,27 @@ def train(
     model.stop_training = False
     loop.report.on_train_begin()
     with sigterm_noted() as leaving:
-        while progress.step < loop.total and not model.stop_training:
-            epoch, done = divmod(progress.step, steps_per_epoch)
+        while (epoch := len(progress.history)) < recipe.epochs and not model.stop_training:
             batches = training_batches(
                 train_data,
                 size=size,
                 batch_size=recipe.batch_size,
                 seed=recipe.seed,
                 epoch=epoch,
-                skip=done,
+                skip=progress.step - epoch * steps_per_epoch,
                 shift=recipe.shift,
                 flip=bool(recipe.flip),
             )
             loop.report.on_epoch_begin(epoch)
-            means = loop.run_epoch(distribute(batches, strategy, recipe.batch_size), leaving)
+            try:
+                means = loop.run_epoch(distribute(batches, strategy, recipe.batch_size), leaving)
+                figures = validate()
+            except tf.errors.UnknownError:
+                # A classifier's own Python code failed (a query), before it could change a weight.
+                loop.checkpoints.save()
+                raise
             rate = float(optimizer.learning_rate.numpy())
-            logs = {**means, "learning_rate": rate, **validate()}
+            logs = {**means, "learning_rate": rate, **figures}
             if epoch >= recipe.eps_warmup_epochs:
                 _check_collapse(logs, epoch)
             progress.history.append(logs)
@@ -163,15 +168,8 @@ class _Loop:
         for images, labels, noise in batches:
             index = progress.step % self.steps_per_epoch
             self.report.on_train_batch_begin(index)
-            try:
-                ending = self._take_step(images, labels, noise, leaving())
-            except tf.errors.UnknownError:
-                # A classifier's own Python code failed (a query): nothing was updated by then.
-                self.checkpoints.save()
-                raise
-            seen = (index + 1) * self.recipe.batch_size
-            means = {name: value / seen for name, value in progress.sums.items()}
-            self.report.on_train_batch_end(index, means)
+            ending = self._take_step(images, labels, noise, leaving())
+            self.report.on_train_batch_end(index, self._means(index + 1))
             if index + 1 < self.steps_per_epoch:  # after the last, validation comes first
                 now = time.monotonic()
                 progress.seconds, began = progress.seconds + now - began, now
@@ -179,7 +177,11 @@ class _Loop:
                     self.end()
                 self.checkpoints.save_if_due()
         progress.seconds += time.monotonic() - began
-        return means
+        return self._means(self.steps_per_epoch)
+
+    def _means(self, steps: int) -> dict[str, float]:
+        seen = steps * self.recipe.batch_size
+        return {name: value / seen for name, value in self.progress.sums.items()}
 
     def end(self) -> None:
         """Save and raise Preempted."""

@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from keras_aaa.checks import check_number
-from keras_aaa.knn import Bank
+from keras_aaa.knn.bank import Bank
 
 OVERSAMPLED, PASSES = 16, 2
 

@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.knn import CANDIDATES, Bank, Search, rank
-from keras_aaa.pca import reduce_bank
+from keras_aaa.knn.bank import Bank
+from keras_aaa.knn.exact import CANDIDATES, Search, rank
+from keras_aaa.knn.pca import reduce_bank
 
 DIMENSIONS, LISTS, PROBES = 128, 256, 16
 

@@ -1,0 +1,29 @@
+"""kNN reconstruction. Paper: AAA, section "kNN Reconstruction", Tables 9 and 10."""
+
+from keras_aaa.knn.approximate import approximate_search, recall
+from keras_aaa.knn.bank import Bank, build_bank, decoder, encoder
+from keras_aaa.knn.defence import (
+    KnnReconstruction,
+    knn_attackable,
+    knn_defend,
+    knn_reconstruction,
+)
+from keras_aaa.knn.exact import MEMORY, exact_search, rank
+from keras_aaa.knn.pca import reduce_bank
+
+__all__ = [
+    "MEMORY",
+    "Bank",
+    "KnnReconstruction",
+    "approximate_search",
+    "build_bank",
+    "decoder",
+    "encoder",
+    "exact_search",
+    "knn_attackable",
+    "knn_defend",
+    "knn_reconstruction",
+    "rank",
+    "recall",
+    "reduce_bank",
+]

@@ -1,0 +1,122 @@
+"""Bank: the latent vectors of a training set, and the halves of an autoencoder around them."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aaa.checks import check_number
+from keras_aaa.models.fingerprint import fingerprint
+
+LATENT = "latent"  # the name of an autoencoder's latent layer
+ENCODE_BATCH = 250
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """The latent vectors of a training set, flattened, in one piece of memory.
+
+    Args:
+        latents: float32 variable [n, d].
+        shape: of one latent as the decoder takes it.
+        fingerprint: of the autoencoder that made them.
+        dataset: name of the data set.
+        mean, components: float32 [full] and [full, d] of a reduced bank (see reduce_bank); None for
+            a whole one.
+    """
+
+    latents: tf.Variable
+    shape: tuple[int, ...]
+    fingerprint: str
+    dataset: str
+    mean: tf.Tensor | None = None
+    components: tf.Tensor | None = None
+
+    def reduce(self, latents: tf.Tensor) -> tf.Tensor:
+        """Return flat latents [m, full] in the coordinates of the bank, [m, d]."""
+        if self.components is None:
+            return latents
+        return tf.matmul(latents - self.mean, self.components)
+
+    def expand(self, points: tf.Tensor) -> tf.Tensor:
+        """Return points [m, d] of the bank as the decoder takes latents, [m, *shape]."""
+        if self.components is not None:
+            points = self.mean + tf.matmul(points, self.components, transpose_b=True)
+        return tf.reshape(points, (-1, *self.shape))
+
+
+def encoder(autoencoder: keras.Model) -> keras.Model:
+    """Return images -> latent, sharing the autoencoder's layers.
+
+    Raises:
+        ValueError: if it has no layer named "latent".
+    """
+    return keras.Model(autoencoder.input, _latent(autoencoder).output)
+
+
+def decoder(autoencoder: keras.Model) -> keras.Model:
+    """Return latent -> reconstruction, sharing the autoencoder's layers.
+
+    Raises:
+        ValueError: if it has no layer named "latent", or connections around it (a U-Net).
+    """
+    try:
+        return keras.Model(_latent(autoencoder).output, autoencoder.output)
+    except ValueError as error:
+        raise ValueError(
+            f"autoencoder: {autoencoder.name} has connections around its latent, so that it "
+            "cannot be decoded from there alone."
+        ) from error
+
+
+def _latent(autoencoder: keras.Model) -> keras.layers.Layer:
+    if LATENT not in [layer.name for layer in autoencoder.layers]:
+        raise ValueError(f"autoencoder: expected a layer named {LATENT!r} in {autoencoder.name}.")
+    return autoencoder.get_layer(LATENT)
+
+
+def build_bank(
+    autoencoder: keras.Model, images: tf.data.Dataset, examples: int, dataset: str
+) -> Bank:
+    """Return the bank of the first `examples` images.
+
+    Args:
+        autoencoder: with a layer named "latent".
+        images: dataset of float32 [h, w, c] in [0, 1].
+        examples: how many there are to take, >= 1.
+        dataset: their data set's name.
+
+    Raises:
+        ValueError: if there are fewer images, or the bank would not fit into memory; says how much
+            it needs.
+    """
+    check_number("examples", examples, 1, whole=True)
+    encode = encoder(autoencoder)
+    shape = encode.output_shape[1:]
+    size = int(np.prod(shape))
+    needed, free = 4 * examples * size, _free_memory()
+    if needed > free:
+        raise ValueError(
+            f"bank: {examples} latents of {size} numbers need {needed / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB are free. Take fewer examples, or reduce the latents (PCA)."
+        )
+    latents = tf.Variable(tf.zeros((examples, size)), trainable=False, name="bank")
+    run = tf.function(lambda x: tf.reshape(encode(x, training=False), (-1, size)))
+    done = 0
+    for batch in images.take(examples).batch(ENCODE_BATCH):
+        latents[done : done + len(batch)].assign(run(batch))
+        done += len(batch)
+    if done < examples:
+        raise ValueError(f"examples: expected {done} at the most, got {examples}.")
+    return Bank(latents, tuple(shape), fingerprint(autoencoder), dataset)
+
+
+def _free_memory() -> float:
+    """Bytes of memory that are free; infinite where the system does not tell."""
+    try:
+        with open("/proc/meminfo") as file:
+            kilobytes = dict(line.split(":") for line in file)["MemAvailable"].split()[0]
+    except (OSError, KeyError):
+        return float("inf")
+    return 1024 * float(kilobytes)

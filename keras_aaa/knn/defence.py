@@ -1,0 +1,135 @@
+"""Defences whose decoder runs on the mean of the nearest training latents."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aaa.attacks.wrappers import bpda
+from keras_aaa.checks import check_number
+from keras_aaa.knn.bank import Bank, decoder, encoder
+from keras_aaa.knn.exact import Search, exact_search
+from keras_aaa.models.defended import defend
+from keras_aaa.models.fingerprint import fingerprint
+from keras_aaa.models.softmax import as_logits
+
+
+@dataclass(frozen=True, eq=False)
+class KnnReconstruction:
+    """Latents -> the mean of their k nearest latents in the bank.
+
+    Args:
+        bank: of the autoencoder's training set.
+        k: number of neighbours; the paper's is 10.
+        search: exact_search(bank) or another.
+    """
+
+    bank: Bank
+    k: int
+    search: Search
+
+    def __call__(self, latents: tf.Tensor) -> tf.Tensor:
+        queries = self._queries(latents)
+        nearest = tf.gather(self.bank.latents, self.search(queries, self.k))
+        return self.bank.expand(tf.reduce_mean(nearest, axis=1))
+
+    def soft(self, latents: tf.Tensor) -> tf.Tensor:
+        """A differentiable stand-in: neighbours weighted by exp(-distance^2 / their mean)."""
+        queries = self._queries(latents)
+        nearest = tf.gather(self.bank.latents, tf.stop_gradient(self.search(queries, self.k)))
+        distances = tf.reduce_sum(tf.square(nearest - queries[:, None]), axis=2)
+        scale = tf.stop_gradient(tf.reduce_mean(distances, axis=1, keepdims=True))
+        weights = tf.nn.softmax(-distances / (scale + 1e-12))
+        return self.bank.expand(tf.reduce_sum(weights[..., None] * nearest, axis=1))
+
+    def _queries(self, latents: tf.Tensor) -> tf.Tensor:
+        flat = tf.reshape(tf.cast(latents, tf.float32), (-1, int(np.prod(self.bank.shape))))
+        return self.bank.reduce(flat)
+
+
+def knn_reconstruction(
+    autoencoder: keras.Model, bank: Bank, k: int = 10, search: Search | None = None
+) -> KnnReconstruction:
+    """Return the reconstruction step of this autoencoder with this bank.
+
+    Raises:
+        ValueError: if the bank was made by another autoencoder, or has fewer than k latents.
+    """
+    if bank.fingerprint != fingerprint(autoencoder):
+        raise ValueError(
+            f"bank: it was made of {bank.dataset} by another autoencoder than this "
+            f"{autoencoder.name}; build one with it."
+        )
+    check_number("k", k, 1, bank.latents.shape[0], whole=True)
+    return KnnReconstruction(bank, k, search or exact_search(bank))
+
+
+class KnnMean(keras.layers.Layer):
+    """The layer around a KnnReconstruction."""
+
+    def __init__(self, reconstruction: KnnReconstruction, **options):
+        super().__init__(trainable=False, dtype="float32", **options)
+        self.reconstruction = reconstruction
+        self.bank_variable = reconstruction.bank.latents  # tracked, so that it is exported
+
+    def call(self, latents):
+        """Return the mean of the nearest latents, shaped as the latents."""
+        return self.reconstruction(latents)
+
+    def compute_output_shape(self, shape):
+        """Return the shape of the latents."""
+        return shape
+
+
+def knn_defend(
+    autoencoder: keras.Model, classifier: keras.Model, bank: Bank, k: int = 10
+) -> keras.Model:
+    """Return classifier(decoder(mean of the k nearest latents of encoder(images))).
+
+    It exports to a SavedModel, the bank in it. Attacks on it find no gradient: see knn_attackable.
+    Paper: AAA, section "kNN Reconstruction".
+
+    Args:
+        autoencoder: with a layer named "latent".
+        classifier: images -> logits.
+        bank: of that autoencoder.
+        k: number of neighbours.
+
+    Returns:
+        keras.Model: images float32 [n, h, w, c] in [0, 1] -> logits float32 [n, classes].
+
+    Raises:
+        TypeError, ValueError: for models that do not fit, another autoencoder's bank, or a k that
+            is larger than the bank.
+    """
+    defend(autoencoder, classifier)  # says which shapes do not fit
+    layer = KnnMean(knn_reconstruction(autoencoder, bank, k), name="knn_mean")
+    inputs = keras.Input(autoencoder.input_shape[1:], dtype="float32", name="images")
+    images = decoder(autoencoder)(layer(encoder(autoencoder)(inputs)))
+    outputs = as_logits(classifier)(images)
+    return keras.Model(inputs, outputs, name=f"knn_{autoencoder.name}_{classifier.name}")
+
+
+def knn_attackable(
+    autoencoder: keras.Model,
+    classifier: keras.Model,
+    reconstruction: KnnReconstruction,
+    surrogate: str,
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return the same defence with a gradient for attacks (BPDA).
+
+    Args:
+        autoencoder, classifier: as in knn_defend.
+        reconstruction: of that autoencoder.
+        surrogate: what is differentiated in the neighbours' place: "identity", the latent itself,
+            or "soft", their mean weighted by distance.
+    """
+    encode, decode, logits = encoder(autoencoder), decoder(autoencoder), as_logits(classifier)
+    mean = bpda(reconstruction, {"identity": tf.identity, "soft": reconstruction.soft}[surrogate])
+
+    def call(images: tf.Tensor) -> tf.Tensor:
+        return logits(decode(mean(encode(images, training=False)), training=False), training=False)
+
+    return call
