@@ -18,6 +18,7 @@ import sys
 from absl import app, flags
 
 import zoo
+from experiments import common_flags
 from experiments.aaa_models import (
     ENSEMBLE,
     Models,
@@ -28,7 +29,13 @@ from experiments.aaa_models import (
     origin,
 )
 from experiments.cards import artefact_card, card_measurements, publish
-from experiments.common_flags import define_recipe_flags, define_run_flags, overridden, run_setting
+from experiments.common_flags import (
+    define_recipe_flags,
+    define_run_flags,
+    overridden,
+    run_setting,
+    test_examples,
+)
 from experiments.console import command_line, friendly
 from experiments.estimate import announce
 from experiments.measure import measure
@@ -52,6 +59,7 @@ FLAGS = flags.FLAGS
 
 define_run_flags()
 define_recipe_flags()
+flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("loss", ["ce_mse"], f"Losses to train an autoencoder with: {', '.join(LOSSES)}.")
 flags.DEFINE_bool("ensemble", False, "Also train one on all classifiers, one drawn a step.")
 flags.DEFINE_integer("latent", None, "Size of the latent vector, where there is one.", 1, 65536)
@@ -72,7 +80,7 @@ def main(argv):
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     images, labels = data.first(
         data.load(FLAGS.dataset, "test", FLAGS.data_dir),
-        FLAGS.eval_examples or spec.examples["test"],
+        test_examples(spec.examples["test"]),
     )
 
     models = classifiers(setting, study, plan)

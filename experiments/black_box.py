@@ -22,8 +22,15 @@ import tensorflow as tf
 from absl import app, flags
 
 import zoo
+from experiments import common_flags
 from experiments.aaa_models import autoencoder_name, of_zoo
-from experiments.common_flags import define_recipe_flags, define_run_flags, overridden, run_setting
+from experiments.common_flags import (
+    define_recipe_flags,
+    define_run_flags,
+    overridden,
+    run_setting,
+    test_examples,
+)
 from experiments.console import command_line, friendly
 from experiments.measure import measure
 from experiments.recipes import recipe_for
@@ -43,6 +50,7 @@ from keras_aaa.training import Loss
 FLAGS = flags.FLAGS
 define_run_flags()
 define_recipe_flags("quick")
+flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("queries", ["64"], "Queries an image and gradient, an even number; a run each.")
 flags.DEFINE_string("target", None, "Zoo name of the classifier; the study's transfer target.")
 flags.DEFINE_string("url", None, "Where it is served, in TensorFlow Serving's REST form.")
@@ -124,7 +132,7 @@ def _measure(setting: Setting, study, runs, behind, threat) -> list[dict]:
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     images, labels = data.first(
         data.load(FLAGS.dataset, "test", FLAGS.data_dir),
-        FLAGS.eval_examples or spec.examples["test"],
+        test_examples(spec.examples["test"]),
     )
     rows = []
     for row, run in {"undefended": None, **runs}.items():

@@ -57,6 +57,19 @@ def run_setting() -> Setting:
     return setting
 
 
+def test_examples(available: int) -> int:
+    """Return how many test examples --eval_examples asks for.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    if FLAGS.eval_examples > available:
+        raise ValueError(
+            f"--eval_examples: expected 0 to {available}, all there are; got {FLAGS.eval_examples}."
+        )
+    return FLAGS.eval_examples or available
+
+
 def define_recipe_flags(default: str = "fast") -> None:
     """Define --recipe and a flag for each field of Recipe, which overrides it."""
     flags.DEFINE_string("recipe", default, f"One of {', '.join(RECIPE_NAMES)}.")
@@ -66,7 +79,8 @@ def define_recipe_flags(default: str = "fast") -> None:
             continue
         low, high = field.metadata["range"]
         define = flags.DEFINE_integer if field.type is int else flags.DEFINE_float
-        define(field.name, None, "Overrides the recipe.", lower_bound=low, upper_bound=high)
+        text = f"Overrides the recipe's {field.name.replace('_', ' ')}."
+        define(field.name, None, text, lower_bound=low, upper_bound=high)
 
 
 def overridden(recipe: Recipe) -> Recipe:

@@ -21,6 +21,7 @@ class Defence:
 
     Args:
         name: of the classifier inside, as cards write it.
+        title: of the whole, for people.
         model: images -> logits: a keras.Model, or a callable for a SavedModel.
         identity: a hash of the weights.
         dataset: that of the zoo's card, or None.
@@ -28,6 +29,7 @@ class Defence:
     """
 
     name: str
+    title: str
     model: Callable
     identity: str
     dataset: str | None = None
@@ -62,7 +64,8 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
         dataset = dataset or zoo.info(autoencoder).dataset
     classifier = as_logits(classifier)
     whole = defend(inner, classifier) if inner is not None else classifier
-    return Defence(name, whole, fingerprint(whole), dataset, classifier, inner)
+    title = f"{autoencoder or model} before {name}" if inner is not None else name
+    return Defence(name, title, whole, fingerprint(whole), dataset, classifier, inner)
 
 
 def _saved_model(path: Path) -> Defence:
@@ -78,4 +81,4 @@ def _saved_model(path: Path) -> Defence:
         # `loaded` is kept alive by this closure: it owns the variables.
         return loaded.signatures["serving_default"](**{name: images})[key]
 
-    return Defence(path.name, logits, sha256(path / "saved_model.pb"))
+    return Defence(path.name, path.name, logits, sha256(path / "saved_model.pb"))

@@ -65,6 +65,7 @@ def main(argv):
         print("A SavedModel is attacked in the precision it was saved in.")
         precision = "float32"
     workdir = Path(FLAGS.workdir)
+    workdir.mkdir(parents=True, exist_ok=True)  # before hours of attacks, not after
     standing = correct(defence.model, images, labels)
     rows, masks, worst = [], {}, images.copy()
     for spec in specs:
@@ -77,7 +78,7 @@ def main(argv):
     if len(specs) > 1:
         every = np.logical_and.reduce(list(masks.values()))
         rows.append(_row("worst case", AttackSpec("worst_case"), every))
-    rows = [row | {"classifier": defence.name} for row in rows]
+    rows = [row | {"classifier": defence.name, "defence": defence.title} for row in rows]
     if FLAGS.corruptions:
         rows += _corrupted(defence, images, labels)
     result = {
@@ -109,6 +110,9 @@ def _threat(defence: Defence) -> ThreatModel:
     eps = FLAGS.eps if FLAGS.eps is not None else (default.eps if default else None)
     if norm is None or eps is None:
         raise ValueError(f"--norm, --eps: expected both, data set {name!r} has no default.")
+    if norm == "linf" and eps > 1:
+        raise ValueError(f"--eps: expected at most 1, images lie in [0, 1]; got {eps} (8/255 is "
+                         "0.0314).")  # fmt: skip
     return ThreatModel(norm, eps)
 
 
@@ -179,11 +183,12 @@ def _row(stage: str, spec: AttackSpec, mask: np.ndarray) -> dict:
 
 def _corrupted(defence, images, labels) -> list[dict]:
     """The mean accuracy over the severities of each corruption, with the defence and without."""
-    subjects = {defence.name: defence.model}
+    subjects = {defence.title: defence.model}
     if defence.autoencoder is not None:
-        subjects[f"{defence.name}, undefended"] = defence.classifier
+        subjects[f"{defence.name} alone"] = defence.classifier
     return [
-        _row(name, AttackSpec("corruption"), mask.ravel()) | {"classifier": subject}
+        _row(name, AttackSpec("corruption"), mask.ravel())
+        | {"classifier": defence.name, "defence": subject}
         for subject, model in subjects.items()
         for name, mask in survive_corruptions(model, images, labels)
     ]

@@ -52,23 +52,23 @@ TITLES = {
 def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield (title, header, rows of cells) for each table of a result.json.
 
-    A cell reads "measured (paper)" in percent; the title gives n, eps and the widest 95 %
-    half-interval of the table, in points.
+    A cell reads "measured (paper)" in percent; the title gives n, eps and the longest arm of the
+    95 % intervals of n examples, in points.
     """
     measurements = result["measurements"]
     for table in dict.fromkeys(m["table"] for m in measurements):
         cells = [m for m in measurements if m["table"] == table]
         column = _column if table == "evaluation" else _attack
         attacks = list(dict.fromkeys(column(m) for m in cells))
+        examples = cells[0]["examples"]
         body = []
         for row in dict.fromkeys(m["row"] for m in cells):
             found = {column(m): m for m in cells if m["row"] == row}
             name = ROW_NAMES.get(row, row)
-            examples = cells[0]["examples"]
             body.append([name, *(_cell(found.get(attack), examples) for attack in attacks)])
-        half = max((m["interval95"][1] - m["interval95"][0]) / 2 for m in cells)
+        half = max(_reach(m) for m in cells if m["examples"] == examples)
         title = (
-            f"{TITLES[table]}; eps {result['threat']['eps']:.4g}, n = {cells[0]['examples']:,}, "
+            f"{TITLES[table]}; eps {result['threat']['eps']:.4g}, n = {examples:,}, "
             f"95 % interval at most ±{100 * half:.1f} points"
         )
         if any(m["paper"] is not None for m in cells):
@@ -88,13 +88,19 @@ def print_tables(result: dict) -> None:
 
 
 def _column(measurement: dict) -> str:
-    """An evaluation has an attack a row, and one column: the classifier attacked."""
-    return measurement["classifier"]
+    """An evaluation has an attack a row, and a column for each defence attacked."""
+    return measurement["defence"]
 
 
 def _attack(measurement: dict) -> str:
     name = ATTACK_NAMES[measurement["attack"]]
     return f"{name}-{measurement['steps']}" if measurement["steps"] else name
+
+
+def _reach(measurement: dict) -> float:
+    """How far the 95 % interval goes from the accuracy, on its longer side."""
+    low, high = measurement["interval95"]
+    return max(high - measurement["accuracy"], measurement["accuracy"] - low)
 
 
 def _cell(measurement: dict | None, examples: int) -> str:

@@ -25,9 +25,12 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], path
         for key, style in (("val_accuracy", "--"), ("val_robust_accuracy", "o-")):
             if key in history[0]:
                 right.plot(epochs, [row[key] for row in history], style, color=colour)
-    left.set(xlabel="epoch", ylabel="validation loss (adversarial)", yscale="log")
+    left.set(xlabel="epoch", ylabel="validation loss", yscale="log")
     right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
+    left.set_title("on adversarial validation images", fontsize=10)
     right.set_title("dashed: clean; solid: under PGD", fontsize=10)
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(loc="outside lower center", ncols=4, fontsize=9)
     _save(figure, path)
 

@@ -8,13 +8,11 @@ import tensorflow as tf
 
 WARM_UP_BATCHES = (1, 32)
 
-_MODELS = """model_config_list {{
-  config {{
+_MODEL = """  config {{
     name: "{name}"
     base_path: "/models/{name}"
     model_platform: "tensorflow"
   }}
-}}
 """
 
 # Larger batches than the warm-up's would be traced by nobody, but they serve all the same.
@@ -40,7 +38,9 @@ An instance is an image {shape}, float in [0, 1]. Signatures:
 
 
 def export_for_serving(artefact: Path, name: str, version: int, out: Path) -> Path:
-    """Write out/<name>/<version>/ with warm-up requests, models.config, batching.config, README.md.
+    """Write out/<name>/<version>/ with warm-up requests, models.config, batching.config, <name>.md.
+
+    Several models may go into one folder; models.config names all that are there.
 
     Args:
         artefact: a SavedModel's folder, with signatures that take `images`.
@@ -67,7 +67,9 @@ def export_for_serving(artefact: Path, name: str, version: int, out: Path) -> Pa
     requests = _warm_up_requests(name, list(signatures), shape)
     shutil.copytree(artefact, folder)
     write_requests(requests, folder / "assets.extra" / "tf_serving_warmup_requests")
-    (out / "models.config").write_text(_MODELS.format(name=name))
+    models = sorted({path.parent.parent.name for path in out.glob("*/*/saved_model.pb")})
+    configs = "".join(_MODEL.format(name=model) for model in models)
+    (out / "models.config").write_text(f"model_config_list {{\n{configs}}}\n")
     (out / "batching.config").write_text(_BATCHING)
     lines = [
         f"- `{key}`: {_fields(inputs)} -> {_fields(outputs)}"
@@ -75,7 +77,7 @@ def export_for_serving(artefact: Path, name: str, version: int, out: Path) -> Pa
     ]
     image = np.zeros(shape).tolist() if np.prod(shape) < 8 else "[[[0.0], ...], ...]"
     text = _README.format(name=name, shape=list(shape), instance=image, signatures="\n".join(lines))
-    (out / "README.md").write_text(text)
+    (out / f"{name}.md").write_text(text)
     return folder
 
 

@@ -125,6 +125,17 @@ def test_bad_input_is_named(change, error, message, small_classifier, digits, th
             attack(small_classifier, images, labels, threat=threat, **settings)
 
 
+def test_a_threat_that_is_none_and_images_of_another_size(small_classifier, digits, threat):
+    images, labels = digits
+    for wrong in ("mnist", 0.3, None):
+        with pytest.raises(TypeError, match="threat: expected a ThreatModel"):
+            pgd(small_classifier, images, labels, threat=wrong, steps=1, step_size=0.1)
+    with pytest.raises(ValueError, match=r"images: madry takes \(28, 28, 1\), got \(32, 32, 3\)"):
+        fgsm(small_classifier, np.zeros((2, 32, 32, 3)), np.zeros(2, int), threat=threat)
+    empty = pgd(small_classifier, images[:0], labels[:0], threat=threat, steps=1, step_size=0.1)
+    assert empty.shape == (0, 28, 28, 1)
+
+
 def test_steps_and_step_size_out_of_range(small_classifier, digits, threat):
     for name, settings in (
         ("steps", {"steps": -1, "step_size": 0.1}),

@@ -38,7 +38,7 @@ def evaluate(files, workdir, *arguments):
 def test_several_attacks_on_a_file(files, tmp_path, kind):
     done = evaluate(
         files,
-        tmp_path,
+        tmp_path / "new",
         f"--model={files / kind}",
         f"--npz={files / 'digits.npz'}",
         "--norm=linf",
@@ -48,15 +48,15 @@ def test_several_attacks_on_a_file(files, tmp_path, kind):
         "--sanity",
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    result = json.loads((tmp_path / "result.json").read_text())
+    result = json.loads((tmp_path / "new" / "result.json").read_text())
     accuracies = {row["row"]: row["accuracy"] for row in result["measurements"]}
     assert accuracies["clean"] == 1.0
     assert accuracies["worst case"] <= min(accuracies.values())
     assert accuracies["autoattack"] <= accuracies["autoattack apgd_ce"] < 1.0
     assert all(row["examples"] == 40 for row in result["measurements"])
     assert len(result["sanity"]) == 11
-    assert (tmp_path / "fallen.png").exists() and (tmp_path / "eps.png").exists()
-    with np.load(tmp_path / "x_adv.npz") as stored:
+    assert (tmp_path / "new" / "fallen.png").exists() and (tmp_path / "new" / "eps.png").exists()
+    with np.load(tmp_path / "new" / "x_adv.npz") as stored:
         assert np.abs(stored["x_adv"] - stored["images"]).max() <= 0.1 + 1e-6
     assert "Traceback" not in done.stderr
     assert "worst case" in done.stdout
@@ -65,7 +65,7 @@ def test_several_attacks_on_a_file(files, tmp_path, kind):
 def test_corruptions_with_the_defence_and_without(files, tmp_path):
     done = evaluate(
         files,
-        tmp_path,
+        tmp_path / "new",
         f"--model={files / 'mine.keras'}",
         "--defend=aaa_mnist_ce_mse",
         "--attack=clean",
@@ -73,13 +73,13 @@ def test_corruptions_with_the_defence_and_without(files, tmp_path):
         "--corruptions",
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = json.loads((tmp_path / "result.json").read_text())["measurements"]
+    rows = json.loads((tmp_path / "new" / "result.json").read_text())["measurements"]
     by_subject = {
-        subject: {row["row"] for row in rows if row["classifier"] == subject}
-        for subject in ("mine", "mine, undefended")
+        subject: {row["row"] for row in rows if row["defence"] == subject}
+        for subject in ("aaa_mnist_ce_mse before mine", "mine alone")
     }
-    assert by_subject["mine"] == {*CORRUPTIONS, "clean"}
-    assert by_subject["mine, undefended"] == {*CORRUPTIONS}
+    assert by_subject["aaa_mnist_ce_mse before mine"] == {*CORRUPTIONS, "clean"}
+    assert by_subject["mine alone"] == {*CORRUPTIONS}
     assert all(row["examples"] == 100 for row in rows if row["attack"] == "corruption")
 
 

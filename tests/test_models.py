@@ -234,6 +234,31 @@ def test_a_softmax_is_taken_off_with_a_warning(ending, digits):
     np.testing.assert_allclose(probabilities, model(digits[0][:8]), atol=1e-6)
 
 
+@pytest.mark.parametrize("ending", ["dense", "layer", "activation"])
+@pytest.mark.parametrize("called", [False, True])
+def test_a_softmax_is_taken_off_a_sequential_model(ending, called, small_autoencoder, digits):
+    images = digits[0][:8]
+    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten()])
+    model.add(layers.Dense(10, activation="softmax" if ending == "dense" else None))
+    if ending != "dense":
+        model.add(layers.Softmax() if ending == "layer" else layers.Activation("softmax"))
+    if called:
+        model(images)
+    with pytest.warns(UserWarning, match="softmax"):
+        defended = defend(small_autoencoder, model)
+    expected = model(small_autoencoder(images))
+    np.testing.assert_allclose(keras.ops.softmax(defended(images)), expected, atol=1e-6)
+
+
+def test_a_subclassed_model_is_refused_with_a_way_out(small_autoencoder):
+    class Mine(keras.Model):
+        def call(self, images):
+            return images
+
+    with pytest.raises(ValueError, match=r"functional or sequential.*wrap a subclassed one"):
+        defend(small_autoencoder, Mine())
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_bfloat16_copy_follows_the_model(name):
     model = build(name)

@@ -34,11 +34,15 @@ def test_layout_is_the_servers(exported):
     assert (folder / "saved_model.pb").is_file()
     assert 'base_path: "/models/small"' in (out / "models.config").read_text()
     assert "max_batch_size" in (out / "batching.config").read_text()
-    readme = (out / "README.md").read_text()
+    readme = (out / "small.md").read_text()
     assert "docker run" in readme and "v1/models/small:predict" in readme
     assert "`reconstruct`" in readme and "`serving_default`" in readme
     with pytest.raises(ValueError, match="exists"):
         export_for_serving(folder, "small", 3, out)
+    plain = exported[0].parents[2] / "artefact"  # without the warm-up requests
+    export_for_serving(plain, "another", 1, out)
+    models = (out / "models.config").read_text()
+    assert models.count("config {") == 2 and '"/models/another"' in models
 
 
 def test_loads_into_a_session_without_this_package(exported, digits, tmp_path):

@@ -37,7 +37,8 @@ def test_fifty_kills(tmp_path):
     assert figures(expected) == figures(out)
     left = {path.name.split(".", 1)[0] for path in (run / "checkpoints").iterdir()}
     assert len(left) == 2 and not [p for p in run.rglob("*") if "temp" in p.name]
-    assert size(run) == size(tmp_path / "alone")
+    # The seconds of training, as text, are all that may differ.
+    assert abs(size(run) - size(tmp_path / "alone")) < 100
 
 
 def newest(run) -> int:

@@ -141,8 +141,16 @@ class Card:
 
     @classmethod
     def read(cls, path: Path) -> "Card":
-        """Read a card.json."""
-        return cls.from_json(json.loads(Path(path).read_text()))
+        """Read a card.json.
+
+        Raises:
+            ValueError: if it is no JSON, or as from_json().
+        """
+        try:
+            data = json.loads(Path(path).read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is not JSON: {error}.") from error
+        return cls.from_json(data)
 
 
 def check_name(name: str) -> str:

@@ -80,10 +80,14 @@ def _known(root: Path | str | None) -> dict[str, dict[int, Found]]:
             name: {v: Found(name, v, ROOT, entry) for v, entry in versions.items()}
             for name, versions in read_index(INDEX).items()
         }
+    if not Path(root).is_dir():
+        raise ValueError(f"root: {root} is not a folder.")
     known: dict[str, dict[int, Found]] = {}
     for path in Path(root).glob(f"*/*/{CARD}"):
         name, version = path.parent.parent.name, path.parent.name
         if version.isdigit():
             found = Found(name, int(version), Path(root), None)
             known.setdefault(name, {})[int(version)] = found
+    if not known:
+        raise ValueError(f"root: no <name>/<version>/{CARD} lies in {root}.")
     return known

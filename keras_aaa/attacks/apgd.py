@@ -61,7 +61,7 @@ def apgd(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels, model)
+    images, labels = check_batch(images, labels, model, threat)
     lookup("loss", loss, LOSSES)
     check_number("steps", steps, 1, whole=True)
     if (targets is None) == (loss == "targeted_dlr"):

@@ -48,7 +48,7 @@ def carlini_wagner(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels, model)
+    images, labels = check_batch(images, labels, model, threat)
     if threat.norm != "l2":
         raise ValueError(f"threat: expected the norm l2, got {threat.norm}.")
     check_number("confidence", confidence, 0)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.models.precision import freeze
+from keras_aaa.threat_model import ThreatModel
 
 _functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -34,14 +35,22 @@ def compiled(model, build: Callable[..., Callable], *key) -> Callable:
     return functions[name]
 
 
-def check_batch(images, labels, model) -> tuple[tf.Tensor, tf.Tensor]:
+def check_batch(images, labels, model, *threat) -> tuple[tf.Tensor, tf.Tensor]:
     """Return images as float32 and labels as int64 tensors, fit for the model.
 
+    Args:
+        images, labels, model: as attacks take them.
+        threat: the attack's threat model, where there is one.
+
     Raises:
-        TypeError: if the images are not floating point or the labels not whole numbers.
+        TypeError: if the images are not floating point or the labels not whole numbers, or the
+            threat is no ThreatModel.
         ValueError: if images are not [n, h, w, c], not finite or outside [0, 1], or the labels
             are not [n] or name a class that the model (if it is a keras.Model) has not.
     """
+    if any(not isinstance(given, ThreatModel) for given in threat):
+        raise TypeError(f"threat: expected a ThreatModel, got {threat[0]!r}; keras_aaa.threat_for "
+                        "gives a data set's.")  # fmt: skip
     images, labels = (a if tf.is_tensor(a) else np.asarray(a) for a in (images, labels))
     if not tf.as_dtype(images.dtype).is_floating:
         raise TypeError(f"images: expected floating point in [0, 1], got {images.dtype}.")
@@ -60,8 +69,16 @@ def check_batch(images, labels, model) -> tuple[tf.Tensor, tf.Tensor]:
             f"images: expected finite values in [0, 1], got {values.min()} to {values.max()}."
         )
     keras_model = model if isinstance(model, keras.Model) else getattr(model, "model", None)
-    if keras_model is not None and len(labels):
-        classes, low, high = keras_model.output_shape[-1], int(np.min(labels)), int(np.max(labels))
+    expected = getattr(keras_model, "input_shape", None)  # a subclassed model does not tell
+    if keras_model is not None and isinstance(expected, tuple) and len(expected) == 4:
+        fits = zip(expected[1:], images.shape[1:], strict=True)
+        if any(wanted not in (None, found) for wanted, found in fits):
+            raise ValueError(
+                f"images: {keras_model.name} takes {expected[1:]}, got {tuple(images.shape[1:])}."
+            )
+    outputs = getattr(keras_model, "output_shape", None)
+    if isinstance(outputs, tuple) and len(labels):
+        classes, low, high = outputs[-1], int(np.min(labels)), int(np.max(labels))
         if low < 0 or high >= classes:
             raise ValueError(f"labels: expected 0 to {classes - 1}, got {low} to {high}.")
     return tf.cast(images, tf.float32), tf.cast(labels, tf.int64)

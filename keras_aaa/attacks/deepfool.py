@@ -31,7 +31,7 @@ def deepfool(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels, model)
+    images, labels = check_batch(images, labels, model, threat)
     if threat.norm != "l2":
         raise ValueError(f"threat: expected the norm l2, got {threat.norm}.")
     check_number("steps", steps, 1, whole=True)

@@ -37,7 +37,7 @@ def fab(model, images, labels, *, threat: ThreatModel, steps: int, targets) -> t
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels, model)
+    images, labels = check_batch(images, labels, model, threat)
     check_number("steps", steps, 1, whole=True)
     if not len(labels):
         return images

@@ -25,7 +25,7 @@ def fgsm(model, images, labels, *, threat: ThreatModel) -> tf.Tensor:
     Raises:
         TypeError, ValueError: for images or labels that are not as above.
     """
-    images, labels = check_batch(images, labels, model)
+    images, labels = check_batch(images, labels, model, threat)
     if threat.eps == 0:
         return images
     x_adv = fast_gradient_method(freeze(model), images, threat.eps, threat.order, y=labels)

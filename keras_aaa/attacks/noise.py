@@ -23,5 +23,5 @@ def random_noise(model, images, labels, *, threat: ThreatModel, seed: int = 0) -
     Raises:
         TypeError, ValueError: for images or labels that are not as above.
     """
-    images, _ = check_batch(images, labels, model)
+    images, _ = check_batch(images, labels, model, threat)
     return threat.project(random_start(images, threat, seed), tf.convert_to_tensor(images))

@@ -46,10 +46,12 @@ def pgd(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels, model)
+    images, labels = check_batch(images, labels, model, threat)
     check_number("steps", steps, 0, whole=True)
     check_number("step_size", step_size, 0, above=True)
     check_number("momentum", momentum, 0, 1)
+    if not len(labels):
+        return images
     if start is None:
         start = random_start(images, threat, seed)
     start = threat.project(tf.cast(start, tf.float32), images)

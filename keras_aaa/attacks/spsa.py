@@ -45,7 +45,7 @@ def spsa(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels, model)
+    images, labels = check_batch(images, labels, model, threat)
     check_number("steps", steps, 1, whole=True)
     check_number("samples", samples, 1, whole=True)
     check_number("delta", delta, 0, above=True)

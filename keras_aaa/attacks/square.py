@@ -58,7 +58,7 @@ def square(
     Raises:
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
-    images, labels = check_batch(images, labels, model)
+    images, labels = check_batch(images, labels, model, threat)
     if threat.norm != "linf":
         raise ValueError(f"threat: expected the norm linf, got {threat.norm}.")
     check_number("queries", queries, 1, whole=True)

@@ -119,6 +119,8 @@ def _prepared_builder(name: str, data_dir: str | None):
     builder = _builder(name, None)
     if builder.is_prepared():
         return builder
+    where = "; ".join(tried) or "TFDS_DATA_DIR is not set"
+    logging.warning("%s is not on this machine (%s): TFDS downloads it.", name, where)
     try:
         builder = _builder(name, data_dir)
         builder.download_and_prepare()

@@ -13,7 +13,7 @@ DIMENSIONS, LISTS, PROBES = 128, 256, 16
 def approximate_search(
     bank: Bank, dimensions: int = DIMENSIONS, lists: int = LISTS, probes: int = PROBES
 ) -> Search:
-    """Return a search of an inverted-file index; eager code, not for export.
+    """Return a search of an inverted-file index; it calls Python, so it does not export.
 
     The index holds the latents' first principal components; its first CANDIDATES are ranked by
     their exact distances.
@@ -42,10 +42,15 @@ def approximate_search(
 
     def search(queries: tf.Tensor, k: int) -> tf.Tensor:
         wanted = min(len(vectors), max(CANDIDATES, 2 * k))
-        _, found = index.search(small.reduce(queries).numpy(), wanted)
-        if (np.sum(found >= 0, axis=1) < k).any():
-            raise ValueError(f"probes: {probes} cells of the index hold fewer than {k} latents.")
-        return rank(bank, queries, tf.constant(found, tf.int32), k)
+
+        def look_up(points):
+            _, found = index.search(points, wanted)
+            if (np.sum(found >= 0, axis=1) < k).any():
+                raise ValueError(f"probes: {probes} cells hold fewer than {k} latents.")
+            return found.astype(np.int32)
+
+        found = tf.numpy_function(look_up, [small.reduce(queries)], tf.int32)
+        return rank(bank, queries, tf.ensure_shape(found, (None, wanted)), k)
 
     return search
 

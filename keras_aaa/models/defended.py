@@ -26,8 +26,12 @@ def defend(autoencoder: keras.Model, classifier: keras.Model) -> keras.Model:
     for role, model in (("autoencoder", autoencoder), ("classifier", classifier)):
         if not isinstance(model, keras.Model):
             raise TypeError(f"{role}: expected a keras.Model, got {type(model).__name__}.")
-        if not (model.built and isinstance(model.input_shape, tuple)):
-            raise ValueError(f"{role}: expected a built model with one input.")
+        shape = getattr(model, "input_shape", None) if model.built else None
+        if not isinstance(shape, tuple):
+            raise ValueError(
+                f"{role}: expected a built functional or sequential model with one input; wrap a "
+                "subclassed one: keras.Model(inputs, model(inputs))."
+            )
     images, reconstruction = autoencoder.input_shape[1:], autoencoder.output_shape[1:]
     if reconstruction != images:
         raise ValueError(

@@ -36,9 +36,9 @@ def as_logits(model: keras.Model) -> keras.Model:
     if isinstance(last, keras.Model) or not hasattr(last, "input"):
         raise ValueError(f"Cannot take the softmax off model {model.name!r}: give one with logits.")
     if isinstance(last, layers.Softmax | layers.Activation):
-        return keras.Model(model.input, last.input, name=model.name)
+        return keras.Model(model.inputs, last.input, name=model.name)
     config = {**last.get_config(), "activation": "linear"}
     linear = type(last).from_config(config)
     outputs = linear(last.input)
     linear.set_weights(last.get_weights())
-    return keras.Model(model.input, outputs, name=model.name)
+    return keras.Model(model.inputs, outputs, name=model.name)
