@@ -28,8 +28,14 @@ def run(workdir, *arguments):
     return done.returncode, done.stdout, done.stderr
 
 
+def newest(folder):
+    """The path of the newest checkpoint, without its endings, or None."""
+    found = [path.with_suffix("") for path in (folder / "checkpoints").glob("ckpt-*.index")]
+    return max(found, key=lambda path: int(path.name.removeprefix("ckpt-")), default=None)
+
+
 def final_weights(folder):
-    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(folder / "checkpoints"))
+    reader = tf.train.load_checkpoint(newest(folder))
     return {
         name: reader.get_tensor(name)
         for name, dtype in reader.get_variable_to_dtype_map().items()
@@ -135,9 +141,9 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(finished, tmp_path
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        before = tf.train.latest_checkpoint(folder / "checkpoints")
+        before = newest(folder)
         deadline = time.monotonic() + 200
-        while tf.train.latest_checkpoint(folder / "checkpoints") in (None, before):
+        while newest(folder) in (None, before):
             assert process.poll() is None, "the run ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.02)
