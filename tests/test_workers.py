@@ -142,17 +142,19 @@ def test_sigterm_to_one_worker_ends_all_at_the_same_step(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_chief_killed_in_mid_checkpoint(tmp_path):
+@pytest.mark.parametrize(("strategy", "workers"), [("default", 1), ("multiworker", 2)])
+def test_the_chief_killed_in_mid_checkpoint(strategy, workers, tmp_path):
     options = ["--examples=2400", "--checkpoint_seconds=0"]
-    expected = alone(tmp_path, *options)
+    quiet = [WORKER, strategy, tmp_path / "quiet", tmp_path / "quiet_out", *options]
+    assert wait(start(workers, quiet, tmp_path / "logs")) == [0] * workers
     run, out = tmp_path / "run", tmp_path / "out"
-    command = [sys.executable, WORKER, "default", run, out, *options]
-    killed = subprocess.run([*command, "--die_saving"], capture_output=True, timeout=240)
-    assert killed.returncode == -signal.SIGKILL
+    command = [WORKER, strategy, run, out, *options, "--die_saving"]
+    killed = start(workers, command, tmp_path / "logs")
+    assert wait(killed)[0] == -signal.SIGKILL
     half_written = [name for name in os.listdir(run / "checkpoints") if "temp" in name]
     assert half_written
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
-    assert difference(weights(expected), weights(out)) == 0
+    assert wait(start(workers, command, tmp_path / "logs")) == [0] * workers
+    assert difference(weights(tmp_path / "quiet_out"), weights(out)) == 0
     left = sorted(path.name for path in (run / "checkpoints").iterdir())
     steps = {name.split(".")[0] for name in left}
     assert steps == {"ckpt-99", "ckpt-100"} and not any("temp" in name for name in left)

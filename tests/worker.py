@@ -25,7 +25,7 @@ parser.add_argument("--replicas", type=int, default=1, help="logical CPU devices
 parser.add_argument("--examples", type=int, default=480)
 parser.add_argument("--epochs", type=int, default=1)
 parser.add_argument("--eps", type=float, default=1e-3)
-parser.add_argument("--die_saving", action="store_true", help="SIGKILL itself in mid-checkpoint")
+parser.add_argument("--die_saving", action="store_true", help="the chief dies once, saving")
 parser.add_argument("--start_seconds", type=float, default=120)
 parser.add_argument("--checkpoint_seconds", type=float, default=100)
 arguments = parser.parse_args()
@@ -62,15 +62,21 @@ RECIPE = Recipe(
 
 
 def die_saving():
-    """Kill this process as soon as a checkpoint lies there half written, but not the first one."""
+    """Kill this process as soon as a checkpoint lies there half written, but not the first one.
+
+    Only the chief, who writes them, and only once in the life of the workdir.
+    """
     folder = arguments.workdir / "checkpoints"
     while True:
         names = os.listdir(folder) if folder.exists() else []
         if any("temp" in name for name in names) and any("index" in name for name in names):
+            died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-if arguments.die_saving:
+died = arguments.workdir / "died"
+chief = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0) == 0
+if arguments.die_saving and chief and not died.exists():
     threading.Thread(target=die_saving, daemon=True).start()
 
 strategy = choose_strategy(arguments.strategy, start_seconds=arguments.start_seconds)

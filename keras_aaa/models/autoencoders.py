@@ -1,4 +1,4 @@
-"""The autoencoders of the AAA paper (Tables 11 to 13): images to reconstructions."""
+"""The autoencoders of both papers: images to reconstructions."""
 
 import keras
 from keras import layers
@@ -79,3 +79,24 @@ def unet(input_shape: Shape = (32, 32, 3), width: int = 64) -> keras.Model:
         x = conv_bn(x, filters)
     x = conv(x, input_shape[-1], kernel=1, activation=None)
     return keras.Model(inputs, pixels(x), name="unet")
+
+
+def pooled_autoencoder(input_shape: Shape = (28, 28, 1), width: int = 16) -> keras.Model:
+    """A plain autoencoder: three convolutions with two poolings, and back.
+
+    Paper: Revisiting, section 2 and Figure 1: "3 convolution layers with 2 pooling layers and 3
+    convolution layers with 2 transposed layers"; filters are not printed, these are ours. The layer
+    named "latent" gives [n, h/4, w/4, width].
+
+    Args:
+        input_shape: (h, w, c), h and w divisible by 4.
+        width: filters of the first and of the latent convolution; between them twice as many.
+    """
+    inputs = image_input(input_shape, divisible_by=4)
+    x = layers.MaxPooling2D()(conv(checked(inputs), width))
+    x = layers.MaxPooling2D()(conv(x, 2 * width))
+    x = layers.Identity(name="latent")(conv(x, width))
+    x = layers.Conv2DTranspose(2 * width, 3, 2, padding="same", activation="relu")(conv(x, width))
+    x = layers.Conv2DTranspose(width, 3, 2, padding="same", activation="relu")(conv(x, 2 * width))
+    x = conv(x, input_shape[-1], activation=None)
+    return keras.Model(inputs, pixels(x), name="pooled_autoencoder")

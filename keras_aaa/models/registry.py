@@ -4,19 +4,24 @@ from collections.abc import Callable
 
 import keras
 
-from keras_aaa.models import autoencoders, classifiers, mixer, resnet, vgg
+from keras_aaa.models import autoencoders, classifiers, lenet, mixer, resnet, vgg
 from keras_aaa.names import lookup
 
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "conv_dense_autoencoder": autoencoders.conv_dense_autoencoder,
     "conv_autoencoder": autoencoders.conv_autoencoder,
     "unet": autoencoders.unet,
+    "pooled_autoencoder": autoencoders.pooled_autoencoder,
     "madry": classifiers.madry,
     "cnn": classifiers.cnn,
     "fc": classifiers.fc,
     "dnn": classifiers.dnn,
     "resnet": resnet.narrow_resnet,
+    "resnet110": resnet.resnet110,
+    "vgg16": vgg.vgg16,
     "vgg19": vgg.vgg19,
+    "lenet5": lenet.lenet5,
+    "lenet_like": lenet.lenet_like,
     "mixer": mixer.mlp_mixer,
 }
 

@@ -1,4 +1,4 @@
-"""The narrow residual network of Madry's CIFAR-10 challenge."""
+"""Residual networks for small images: Madry's narrow one, and ResNet-110."""
 
 import keras
 from keras import layers
@@ -40,6 +40,49 @@ def narrow_resnet(
     return keras.Model(inputs, logits(x, classes), name="resnet")
 
 
+def resnet110(
+    input_shape: Shape = (32, 32, 3),
+    classes: int = 10,
+    filters: tuple[int, ...] = (16, 32, 64),
+    units: int = 18,
+) -> keras.Model:
+    """ResNet for CIFAR-10: three stages of basic units, 6 * units + 2 layers.
+
+    Paper: Revisiting, Table 2 (a), the substitute; He et al. 2016, section 4.2: ReLU after the
+    addition, shortcuts without parameters (strided, padded with zero channels).
+
+    Args:
+        input_shape: (h, w, c), h and w divisible by 4.
+        classes: number of logits.
+        filters: of the three stages.
+        units: basic units a stage.
+    """
+    inputs = image_input(input_shape, divisible_by=4)
+    x = _normalised(_conv(checked(inputs), filters[0], 1))
+    for stage, width in enumerate(filters):
+        for unit in range(units):
+            stride = 2 if stage and not unit else 1
+            y = _normalised(_conv(x, width, stride))
+            y = layers.BatchNormalization(synchronized=True)(_conv(y, width, 1))
+            shortcut = x[:, ::stride, ::stride] if stride > 1 else x
+            x = layers.ReLU()(layers.Add()([y, _padded(shortcut, width)]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, logits(x, classes), name="resnet110")
+
+
+def _normalised(x):
+    return layers.ReLU()(layers.BatchNormalization(synchronized=True)(x))
+
+
+def _padded(x, filters):
+    """x with zero channels on both sides, so that it has as many as `filters`."""
+    missing = filters - x.shape[-1]
+    if not missing:
+        return x
+    sides = (missing // 2, missing - missing // 2)
+    return keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), sides))
+
+
 def _conv(x, filters, stride):
     return layers.Conv2D(filters, 3, stride, padding="same", use_bias=False)(x)
 
@@ -53,7 +96,4 @@ def _residual(x, filters, stride, shortcut):
     x = _conv(x, filters, 1)
     if stride > 1:
         shortcut = layers.AveragePooling2D(stride)(shortcut)
-    if missing := filters - shortcut.shape[-1]:
-        sides = (missing // 2, missing - missing // 2)
-        shortcut = keras.ops.pad(shortcut, ((0, 0), (0, 0), (0, 0), sides))
-    return layers.Add()([x, shortcut])
+    return layers.Add()([x, _padded(shortcut, filters)])

@@ -1,12 +1,23 @@
-"""VGG-19 with batch normalisation, for small images."""
+"""VGG-16 and VGG-19 with batch normalisation, for small images."""
 
 import keras
 from keras import layers
 
 from keras_aaa.models.blocks import Shape, checked, conv_bn, image_input, logits
 
-# (filters as a multiple of the first block's, convolutions) of each block, configuration E.
+# (filters as a multiple of the first block's, convolutions) of each block, configurations D and E.
+VGG16_BLOCKS = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 VGG19_BLOCKS = ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4))
+
+
+def vgg16(
+    input_shape: Shape = (32, 32, 3), classes: int = 10, width: int = 64, dropout: float = 0.5
+) -> keras.Model:
+    """VGG-16: thirteen convolutions in five blocks; else as vgg19.
+
+    Paper: Revisiting, "VGG16"; Simonyan and Zisserman 2015, configuration D.
+    """
+    return _vgg(VGG16_BLOCKS, input_shape, classes, width, dropout, "vgg16")
 
 
 def vgg19(
@@ -23,13 +34,17 @@ def vgg19(
         width: filters of the first block (64 in the paper).
         dropout: rate after each dense layer, in [0, 1).
     """
+    return _vgg(VGG19_BLOCKS, input_shape, classes, width, dropout, "vgg19")
+
+
+def _vgg(blocks, input_shape, classes, width, dropout, name):
     inputs = image_input(input_shape, divisible_by=32)
     x = checked(inputs)
-    for multiple, convolutions in VGG19_BLOCKS:
+    for multiple, convolutions in blocks:
         x = conv_bn(x, multiple * width, repeats=convolutions)
         x = layers.MaxPooling2D()(x)
     x = layers.Flatten()(x)
     for _ in range(2):
         x = layers.Dense(8 * width, activation="relu")(x)
         x = layers.Dropout(dropout)(x)
-    return keras.Model(inputs, logits(x, classes), name="vgg19")
+    return keras.Model(inputs, logits(x, classes), name=name)
