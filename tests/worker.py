@@ -70,13 +70,14 @@ def die_saving():
     while True:
         names = os.listdir(folder) if folder.exists() else []
         if any("temp" in name for name in names) and any("index" in name for name in names):
-            died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 died = arguments.workdir / "died"
 chief = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0) == 0
 if arguments.die_saving and chief and not died.exists():
+    died.parent.mkdir(parents=True, exist_ok=True)
+    died.touch()
     threading.Thread(target=die_saving, daemon=True).start()
 
 strategy = choose_strategy(arguments.strategy, start_seconds=arguments.start_seconds)
