@@ -61,6 +61,27 @@ def test_losses_by_hand():
         Loss(-1.0, 1.0)
 
 
+def test_temperature_and_guided_complement_entropy_by_hand():
+    # Probabilities 1/2, 1/3, 1/6: the wrong ones are 2/3 and 1/3 among themselves.
+    logits = tf.math.log(tf.constant([[3.0, 2.0, 1.0], [1.0, 1.0, 1.0]]))
+    labels = tf.constant([0, 2])
+    entropy = 2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3)
+    expected = [0.5**0.2 * entropy / math.log(2), -((1 / 3) ** 0.2)]
+    found = Loss(0.0, 0.0, gce=1.0)(None, labels, None, logits)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    half = Loss(0.0, 0.0, gce=0.5, alpha=1.0)(None, labels, None, logits)
+    np.testing.assert_allclose(half, [0.25 * entropy / math.log(2), -1 / 6], rtol=1e-5)
+    # Divided by two, the logits are those of square roots.
+    roots = np.sqrt([3.0, 2.0, 1.0])
+    warm = Loss(1.0, 0.0, temperature=2.0)(None, labels, None, logits)
+    np.testing.assert_allclose(warm, [-math.log(roots[0] / roots.sum()), math.log(3)], rtol=1e-5)
+    sure = tf.constant([[40.0, 0.0, 0.0]])
+    least = Loss(0.0, 0.0, gce=1.0)(None, tf.constant([0]), None, sure)
+    np.testing.assert_allclose(least, [-1.0], rtol=1e-5)
+    with pytest.raises(ValueError, match="temperature: expected more than 0"):
+        Loss(1.0, 0.0, temperature=0.0)
+
+
 def test_schedules():
     linear = Recipe(epochs=1, learning_rate=0.1, schedule="linear", decay_from=0.5)
     rates = [learning_rate(linear, step, 100, []) for step in (0, 49, 75, 100)]

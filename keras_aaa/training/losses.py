@@ -1,31 +1,46 @@
 """The losses an autoencoder or a classifier is trained with."""
 
+import math
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from keras_aaa.attacks.logit_losses import cross_entropy
+from keras_aaa.checks import check_number
+
+TINY = 1e-7
 
 
 @dataclass(frozen=True)
 class Loss:
-    """ce * cross-entropy + mse * mean squared error, both on the adversarial image.
+    """A weighted sum of the papers' losses, each on what the model makes of the training image.
 
-    Paper: AAA, section "Adversarially-Trained Autoencoder Augmentation".
+    Paper: AAA, section "Adversarially-Trained Autoencoder Augmentation" (ce, mse); Revisiting,
+    equation 1 and Figure 2 (mse as lambda, temperature, gce).
 
     Args:
-        ce: weight of CE(C(A(x')), y), in nats.
-        mse: weight of the mean over pixels of (A(x') - x)^2, in squared image units.
+        ce: weight of the cross-entropy of softmax(logits / temperature), in nats.
+        mse: weight of the mean over pixels of (reconstruction - image)^2, in squared image units.
+        temperature: divides the logits in ce, > 0; the attacks and the user see them undivided.
+        gce: weight of the guided complement entropy, see below.
+        alpha: its exponent, > 0.
     """
 
     ce: float
     mse: float
+    temperature: float = 1.0
+    gce: float = 0.0
+    alpha: float = 0.2
 
     def __post_init__(self):
-        if not (self.ce >= 0 and self.mse >= 0 and self.ce + self.mse > 0):
+        weights = (self.ce, self.mse, self.gce)
+        if not (min(weights) >= 0 and sum(weights) > 0):
             raise ValueError(
-                f"Loss: expected weights >= 0, one of them > 0, got ce={self.ce}, mse={self.mse}."
+                f"Loss: expected weights >= 0, one of them > 0, got ce={self.ce}, mse={self.mse}, "
+                f"gce={self.gce}."
             )
+        check_number("temperature", self.temperature, 0, above=True)
+        check_number("alpha", self.alpha, 0, above=True)
 
     def __call__(self, images, labels, reconstruction, logits) -> tf.Tensor:
         """Return the loss of each example, float32 [n].
@@ -41,12 +56,35 @@ class Loss:
         """
         value = tf.zeros(tf.shape(labels))
         if self.ce:
-            value += self.ce * cross_entropy(logits, labels)
+            value += self.ce * cross_entropy(logits / self.temperature, labels)
+        if self.gce:
+            value += self.gce * guided_complement_entropy(logits, labels, self.alpha)
         if self.mse:
             if reconstruction is None:
                 raise ValueError("Loss: an mse weight needs an autoencoder's reconstruction.")
             value += self.mse * tf.reduce_mean(tf.square(reconstruction - images), axis=(1, 2, 3))
         return value
+
+
+def guided_complement_entropy(logits: tf.Tensor, labels: tf.Tensor, alpha: float) -> tf.Tensor:
+    """Return p_y^alpha * sum over j != y of q_j log q_j / log(classes - 1), [n], in [-1, 0].
+
+    q is the distribution of the wrong classes among themselves, p_j / (1 - p_y). At its least the
+    label has all the probability and the wrong classes would share what is left evenly. Chen et al.
+    2019, "Improving Adversarial Robustness via Guided Complement Entropy", normalised as there.
+
+    Args:
+        logits: float32 [n, classes], three classes or more.
+        labels: int64 [n].
+        alpha: exponent of the guiding factor.
+    """
+    classes = logits.shape[-1]
+    own = tf.one_hot(labels, classes)
+    probability = tf.reduce_sum(own * tf.nn.softmax(logits), axis=1)
+    # The softmax of the wrong logits alone is q, without a difference that could vanish.
+    wrong = logits - 1e9 * own
+    entropy = tf.reduce_sum(tf.nn.softmax(wrong) * tf.nn.log_softmax(wrong) * (1 - own), axis=1)
+    return (probability + TINY) ** alpha * entropy / math.log(classes - 1)
 
 
 LOSSES = {"ce": Loss(1.0, 0.0), "mse": Loss(0.0, 1.0), "ce_mse": Loss(1.0, 1.0)}
