@@ -69,7 +69,6 @@ flags.DEFINE_bool("baseline", False, "Also train the adversarial-training baseli
 flags.DEFINE_bool("beyond", False, "Also a target classifier that the paper has not: an MLP-mixer.")
 flags.DEFINE_bool("train_classifiers", False, "Train the natural classifiers, zoo or not.")
 flags.DEFINE_bool("from_zoo", False, "Train nothing: measure the models of the zoo.")
-flags.DEFINE_string("start_from", None, "Zoo name of the autoencoder whose weights to begin with.")
 flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's cards; with --from_zoo.")
 
 

@@ -54,7 +54,6 @@ flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("queries", ["64"], "Queries an image and gradient, an even number; a run each.")
 flags.DEFINE_string("target", None, "Zoo name of the classifier; the study's transfer target.")
 flags.DEFINE_string("url", None, "Where it is served, in TensorFlow Serving's REST form.")
-flags.DEFINE_string("start_from", None, "Zoo name of the autoencoder whose weights to begin with.")
 flags.DEFINE_bool("white_box", True, "Also train with the target's true gradients.")
 
 

@@ -71,8 +71,9 @@ def test_examples(available: int) -> int:
 
 
 def define_recipe_flags(default: str = "fast") -> None:
-    """Define --recipe and a flag for each field of Recipe, which overrides it."""
+    """Define --recipe, --start_from and a flag for each field of Recipe, which overrides it."""
     flags.DEFINE_string("recipe", default, f"One of {', '.join(RECIPE_NAMES)}.")
+    flags.DEFINE_string("start_from", None, "Zoo name of the autoencoder to begin with.")
     for field in dataclasses.fields(Recipe):
         if field.name == "schedule":
             flags.DEFINE_enum(field.name, None, LEARNING_RATE_SCHEDULES, "Overrides the recipe.")

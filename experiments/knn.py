@@ -21,6 +21,7 @@ from absl import app, flags
 
 import zoo
 from experiments.aaa_models import autoencoder_name
+from experiments.common_flags import test_examples
 from experiments.console import command_line, friendly
 from experiments.paper import Cells, paper_accuracy
 from experiments.studies import STUDIES, Study, study_for
@@ -36,6 +37,7 @@ from keras_aaa.knn import (
     encoder,
     exact_search,
     knn_attackable,
+    knn_reconstruction,
     recall,
     reduce_bank,
 )
@@ -68,7 +70,7 @@ def main(argv):
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     images, labels = data.first(
         data.load(FLAGS.dataset, "test", FLAGS.data_dir),
-        FLAGS.eval_examples or spec.examples["test"],
+        test_examples(spec.examples["test"]),
     )
     train = data.load(FLAGS.dataset, "train", FLAGS.data_dir).map(lambda image, label: image)
     rows, seconds, found_recall = [], {}, {}
@@ -89,7 +91,7 @@ def main(argv):
             began = time.monotonic()
             search = approximate_search(bank)
             seconds[f"{name}: index"] = time.monotonic() - began
-        neighbours = KnnReconstruction(bank, FLAGS.k, search)
+        neighbours = knn_reconstruction(autoencoder, bank, FLAGS.k, search)
         queries = bank.reduce(tf.reshape(_encode(autoencoder, images), (len(labels), -1)))
         began = time.monotonic()
         found = search(queries, FLAGS.k)

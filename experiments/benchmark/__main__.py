@@ -96,6 +96,7 @@ def _run_job(name: str, job: Job, peaks: dict[str, float], console: Console) -> 
         "job": asdict(job),
         "examples": FLAGS.examples,
         "batch_sizes": FLAGS.batch_sizes,
+        "provenance": provenance(),  # other code or another machine is timed anew
     }
     rows = []
     for contender, how in chosen.items():
