@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_aaa.models.one_channel import one_channel_layer
 from keras_aaa.names import lookup
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -65,7 +66,7 @@ class Bfloat16Copy:
             if "dtype" in config:  # operations such as pad have none
                 keep = id(layer) in exact or config.get("activation") in SATURATING
                 config["dtype"] = "float32" if keep else "bfloat16"
-            return type(layer).from_config(config)
+            return one_channel_layer(layer).from_config(config)
 
         try:
             self._graph = keras.models.clone_model(
