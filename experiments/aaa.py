@@ -32,6 +32,7 @@ from experiments.cards import artefact_card, card_measurements, publish
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
+    define_start_from,
     overridden,
     run_setting,
     test_examples,
@@ -59,6 +60,7 @@ FLAGS = flags.FLAGS
 
 define_run_flags()
 define_recipe_flags()
+define_start_from()
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("loss", ["ce_mse"], f"Losses to train an autoencoder with: {', '.join(LOSSES)}.")
 flags.DEFINE_bool("ensemble", False, "Also train one on all classifiers, one drawn a step.")

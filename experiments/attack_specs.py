@@ -21,6 +21,11 @@ class AttackSpec:
     parameters: dict[str, int | float | str] = field(default_factory=dict)
 
 
+def is_seeded(name: str) -> bool:
+    """Whether an attack draws anything at random, so that it takes a seed."""
+    return "seed" in inspect.signature(ATTACKS[name]).parameters
+
+
 def parse(text: str, threat: ThreatModel) -> AttackSpec:
     """Return the attack that `text` describes, its defaults filled in.
 

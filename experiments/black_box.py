@@ -27,6 +27,7 @@ from experiments.aaa_models import autoencoder_name, of_zoo
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
+    define_start_from,
     overridden,
     run_setting,
     test_examples,
@@ -50,6 +51,7 @@ from keras_aaa.training import Loss
 FLAGS = flags.FLAGS
 define_run_flags()
 define_recipe_flags("quick")
+define_start_from()
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("queries", ["64"], "Queries an image and gradient, an even number; a run each.")
 flags.DEFINE_string("target", None, "Zoo name of the classifier; the study's transfer target.")

@@ -13,13 +13,16 @@ CAVEATS = (
 )
 
 
-def artefact_card(run: Trained, source: Trained | None, result: dict) -> Card:
+def artefact_card(
+    run: Trained, source: Trained | None, result: dict, caveats: tuple[str, ...] = CAVEATS
+) -> Card:
     """Return the card of a model trained in this run.
 
     Args:
         run: the trained model.
         source: the source classifier, for an autoencoder; None for a classifier.
         result: the run's result.json.
+        caveats: what a user has to know, a sentence each.
     """
     assert run.record is not None
     identity = run.record["identity"]
@@ -42,7 +45,7 @@ def artefact_card(run: Trained, source: Trained | None, result: dict) -> Card:
         provenance=run.record["provenance"],
         parameters=run.model.count_params(),
         measured=card_measurements(run.name, result),
-        caveats=CAVEATS,
+        caveats=caveats,
     )
 
 

@@ -71,9 +71,8 @@ def test_examples(available: int) -> int:
 
 
 def define_recipe_flags(default: str = "fast") -> None:
-    """Define --recipe, --start_from and a flag for each field of Recipe, which overrides it."""
+    """Define --recipe and a flag for each field of Recipe, which overrides it."""
     flags.DEFINE_string("recipe", default, f"One of {', '.join(RECIPE_NAMES)}.")
-    flags.DEFINE_string("start_from", None, "Zoo name of the autoencoder to begin with.")
     for field in dataclasses.fields(Recipe):
         if field.name == "schedule":
             flags.DEFINE_enum(field.name, None, LEARNING_RATE_SCHEDULES, "Overrides the recipe.")
@@ -82,6 +81,11 @@ def define_recipe_flags(default: str = "fast") -> None:
         define = flags.DEFINE_integer if field.type is int else flags.DEFINE_float
         text = f"Overrides the recipe's {field.name.replace('_', ' ')}."
         define(field.name, None, text, lower_bound=low, upper_bound=high)
+
+
+def define_start_from() -> None:
+    """Define --start_from, for commands that train an autoencoder of the zoo's kind."""
+    flags.DEFINE_string("start_from", None, "Zoo name of the autoencoder to begin with.")
 
 
 def overridden(recipe: Recipe) -> Recipe:

@@ -20,7 +20,7 @@ from absl import app, flags
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.attack_specs import AttackSpec, parse
+from experiments.attack_specs import AttackSpec, is_seeded, parse
 from experiments.cards import measurement, publish
 from experiments.console import command_line, friendly
 from experiments.defences import Defence, load_defence
@@ -157,7 +157,7 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
         crafting = Bfloat16Copy(model) if precision == "bfloat16" else model
         settings = dict(spec.parameters)
         seed = settings.pop("seed", 0)
-        seeded = "seed" in ATTACKS[spec.name].__kwdefaults__
+        seeded = is_seeded(spec.name)
 
         def attack(x, y, picked, index):
             own = {"seed": int(seed) * 1_000_003 + index} if seeded else {}

@@ -22,6 +22,18 @@ class Cells:
     column: str = ""
 
 
+def revisiting_value(table: str, row: str, column: str) -> float | None:
+    """Return a number as the Revisiting paper prints it, or None where it has no such cell.
+
+    Args:
+        table: key of paper_tables.json there.
+        row, column: keys of the table.
+    """
+    entry = _TABLES["revisiting"][table]
+    values = entry.get(row)
+    return None if values is None else values[entry["columns"].index(column)]
+
+
 def paper_accuracy(places: Iterable[Cells], row: str, column: str) -> float | None:
     """Return AAA's printed accuracy as a fraction, or None where the paper has no such cell.
 

@@ -12,12 +12,17 @@ from absl import app, flags
 
 from experiments.benchmark.tables import tables as benchmark_tables
 from experiments.console import friendly
+from experiments.revisiting.tables import tables as revisiting_tables
 from experiments.tables import tables
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 RESULTS = Path(__file__).parent / "results"
 # What a result holds -> its tables.
-TABLES = {"measurements": tables, "benchmark": benchmark_tables}
+TABLES = {
+    "measurements": tables,
+    "benchmark": benchmark_tables,
+    "revisiting": revisiting_tables,
+}
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("check", False, "Only compare; fail if the README is out of date.")

@@ -56,18 +56,21 @@ def train_in_folder(
     threat=None,
     classifiers: tuple[Trained, ...] = (),
     start: Trained | None = None,
+    then: tuple[Loss, ...] = (),
 ) -> Trained:
     """Train the model `name` in workdir/name, or go on where a run of it was broken off.
 
     Args:
         setting: data set, precision, strategy, folder.
         name: of the model and of its folder.
-        architecture: what is trained: an autoencoder if there are `classifiers`, else a classifier.
+        architecture: what is trained: an autoencoder if there are `classifiers`, else a classifier
+            or a joint network.
         recipe: the hyperparameters.
         loss: what is minimised.
         threat: the ball of the training attack; None trains naturally.
         classifiers: the frozen classifiers behind the autoencoder.
         start: a model of the same architecture whose weights the run begins with.
+        then: further losses, each minimised by an update of its own in every step.
 
     Returns:
         The model rebuilt in float32; its record holds recipe, provenance, history, seconds and
@@ -89,6 +92,7 @@ def train_in_folder(
         "architecture": architecture.name,
         "sizes": sizes,
         "loss": dataclasses.asdict(loss),
+        "then": [dataclasses.asdict(each) for each in then],
         "threat": dataclasses.asdict(threat) if threat else None,
         "classifiers": {c.name: fingerprint(c.model) for c in classifiers},
         "start": {start.name: fingerprint(start.model)} if start else None,
@@ -109,9 +113,11 @@ def train_in_folder(
             model.set_weights(start.model.get_weights())
     if classifiers:
         frozen = tuple(classifier.model for classifier in classifiers)
-        task = Task(frozen, loss, autoencoder=model, threat=threat)
+        task = Task(frozen, loss, autoencoder=model, threat=threat, then=then)
+    elif len(model.outputs) == 2:
+        task = Task((), loss, joint=model, threat=threat, then=then)
     else:
-        task = Task((model,), loss, threat=threat)
+        task = Task((model,), loss, threat=threat, then=then)
     began = time.monotonic()
     progress = train(
         task,

@@ -86,6 +86,34 @@ def test_seed_gives_the_start_and_zero_eps_moves_nothing(small_classifier, digit
     np.testing.assert_array_equal(still, images)
 
 
+def test_one_graph_serves_every_radius(small_classifier, digits):
+    """A sweep of eps compiles once."""
+    traced = []
+
+    def counted(images):
+        traced.append(images.shape)
+        return small_classifier(images)
+
+    for norm, eps in (("linf", 0.1), ("linf", 0.2), ("linf", 0.3)):
+        threat = ThreatModel(norm, eps)
+        x_adv = pgd(counted, *digits, threat=threat, steps=2, step_size=eps)
+        assert threat.contains(x_adv, digits[0]).all()
+        assert np.abs(x_adv - digits[0]).max() == pytest.approx(eps, abs=1e-6)
+    assert len(traced) == 1
+
+
+def test_the_single_step_compiles_once(small_classifier, digits, threat):
+    traced = []
+
+    def counted(images):
+        traced.append(images.shape)
+        return small_classifier(images)
+
+    for _ in range(3):
+        fgsm(counted, *digits, threat=threat)
+    assert len(traced) == 1
+
+
 def test_the_weights_of_the_moment_are_attacked(small_classifier, digits, threat):
     """The compiled attack is cached by model; the model may be trained in between."""
     images, labels = digits

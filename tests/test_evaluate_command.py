@@ -43,7 +43,7 @@ def test_several_attacks_on_a_file(files, tmp_path, kind):
         f"--npz={files / 'digits.npz'}",
         "--norm=linf",
         "--eps=0.1",
-        "--attack=clean,pgd:steps=5,square:queries=20,autoattack:steps=5:targets=2:queries=20",
+        "--attack=clean,fgsm,pgd:steps=5,square:queries=20,autoattack:steps=5:targets=2:queries=20",
         "--max_examples=40",
         "--sanity",
     )

@@ -3,8 +3,7 @@
 import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
-from keras_aaa.attacks.compiled import check_batch
-from keras_aaa.models.precision import freeze
+from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.threat_model import ThreatModel
 
 
@@ -28,5 +27,12 @@ def fgsm(model, images, labels, *, threat: ThreatModel) -> tf.Tensor:
     images, labels = check_batch(images, labels, model, threat)
     if threat.eps == 0:
         return images
-    x_adv = fast_gradient_method(freeze(model), images, threat.eps, threat.order, y=labels)
-    return threat.project(x_adv, images)
+    return compiled(model, _graph, threat)(images, labels)
+
+
+def _graph(logits_of, threat: ThreatModel):
+    def run(images, labels):
+        x_adv = fast_gradient_method(logits_of, images, threat.eps, threat.order, y=labels)
+        return threat.project(x_adv, images)
+
+    return run

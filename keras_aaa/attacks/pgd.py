@@ -55,8 +55,9 @@ def pgd(
     if start is None:
         start = random_start(images, threat, seed)
     start = threat.project(tf.cast(start, tf.float32), images)
-    run = compiled(model, _graph, threat, float(momentum))
-    return run(images, labels, start, tf.constant(steps), tf.constant(step_size, tf.float32))
+    run = compiled(model, _graph, threat.norm, float(momentum))
+    numbers = tf.constant(step_size, tf.float32), tf.constant(threat.eps, tf.float32)
+    return run(images, labels, start, tf.constant(steps), *numbers)
 
 
 def random_start(images: tf.Tensor, threat: ThreatModel, seed: int) -> tf.Tensor:
@@ -85,8 +86,10 @@ def _with_momentum(threat: ThreatModel, step_size, momentum: float):
     return rule
 
 
-def _graph(logits, threat, momentum):
-    def run(images, labels, start, steps, step_size):
+def _graph(logits, norm: str, momentum: float):
+    threat = ThreatModel(norm, 0.0)  # the radius is an argument, so that one graph serves all
+
+    def run(images, labels, start, steps, step_size, eps):
         def loss(x):
             values = logits(x)
             return cross_entropy(values, labels), values
@@ -94,6 +97,7 @@ def _graph(logits, threat, momentum):
         rule, state = steepest_ascent(threat, step_size), ()
         if momentum:
             rule, state = _with_momentum(threat, step_size, momentum), tf.zeros_like(images)
-        return ascend(loss, images, start, threat=threat, steps=steps, rule=rule, state=state)[0]
+        settings = {"threat": threat, "steps": steps, "rule": rule, "state": state, "eps": eps}
+        return ascend(loss, images, start, **settings)[0]
 
     return run

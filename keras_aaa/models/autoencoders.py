@@ -93,10 +93,22 @@ def pooled_autoencoder(input_shape: Shape = (28, 28, 1), width: int = 16) -> ker
         width: filters of the first and of the latent convolution; between them twice as many.
     """
     inputs = image_input(input_shape, divisible_by=4)
+    latent = pooled_encoder(inputs, width)
+    outputs = pooled_decoder(latent, input_shape[-1], width)
+    return keras.Model(inputs, outputs, name="pooled_autoencoder")
+
+
+def pooled_encoder(inputs, width: int):
+    """Return the latent [n, h/4, w/4, width] of images: the first half of pooled_autoencoder."""
     x = layers.MaxPooling2D()(conv(checked(inputs), width))
     x = layers.MaxPooling2D()(conv(x, 2 * width))
-    x = layers.Identity(name="latent")(conv(x, width))
-    x = layers.Conv2DTranspose(2 * width, 3, 2, padding="same", activation="relu")(conv(x, width))
-    x = layers.Conv2DTranspose(width, 3, 2, padding="same", activation="relu")(conv(x, 2 * width))
-    x = conv(x, input_shape[-1], activation=None)
-    return keras.Model(inputs, pixels(x), name="pooled_autoencoder")
+    return layers.Identity(name="latent")(conv(x, width))
+
+
+def pooled_decoder(latent, channels: int, width: int):
+    """Return the images that a latent stands for: the second half of pooled_autoencoder."""
+    x = conv(latent, width)
+    x = layers.Conv2DTranspose(2 * width, 3, 2, padding="same", activation="relu")(x)
+    x = conv(x, 2 * width)
+    x = layers.Conv2DTranspose(width, 3, 2, padding="same", activation="relu")(x)
+    return pixels(conv(x, channels, activation=None))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_aaa.models import autoencoders, classifiers, lenet, mixer, resnet, vgg
+from keras_aaa.models import autoencoders, classifiers, joint, lenet, mixer, resnet, vgg
 from keras_aaa.names import lookup
 
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
@@ -23,6 +23,8 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "lenet5": lenet.lenet5,
     "lenet_like": lenet.lenet_like,
     "mixer": mixer.mlp_mixer,
+    "joint_network": joint.joint_network,
+    "latent_classifier": joint.latent_classifier,
 }
 
 
@@ -37,7 +39,7 @@ def build(architecture: str, *, dtype: str = "float32", **sizes) -> keras.Model:
 
     Returns:
         A functional keras.Model: images float32 [n, h, w, c] in [0, 1] -> logits [n, classes]
-        or reconstruction [n, h, w, c], float32.
+        or reconstruction [n, h, w, c] or, for joint_network, both; float32.
 
     Raises:
         ValueError: for an unknown architecture or sizes that do not fit it.

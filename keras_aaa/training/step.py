@@ -35,9 +35,10 @@ def make_step(
     """
     variables = task.trained.trainable_variables
     autoencoder = task.autoencoder
-    classifiers, attacked = list(task.classifiers), task.trained
+    classifiers = list(task.classifiers)
+    attacked = autoencoder if autoencoder is not None else task.defences()[0]
     if precision == "bfloat16":
-        attacked = Bfloat16Copy(task.trained)
+        attacked = Bfloat16Copy(attacked)
         if autoencoder is not None:
             classifiers = [Bfloat16Copy(c, exact_kernels=0) for c in classifiers]
 
@@ -59,21 +60,30 @@ def make_step(
             eps=eps,
         )[0]
 
+    def update(loss, x, images, labels, frozen):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in variables])
+            logits, reconstruction = task.outputs(task.trained(x, training=True), frozen)
+            losses = loss(images, labels, reconstruction, logits)
+            total = tf.reduce_sum(losses) / batch_size
+        # What a loss does not reach (a decoder without mse) has a gradient of zeros.
+        gradients = tape.gradient(
+            total,
+            [variable.value for variable in variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        optimizer.apply(gradients, variables)
+        return losses, logits
+
     def step(images, labels, noise, reach, eps, attack_steps, attack_step_size, classifier):
         frozen = freeze(classifiers[classifier]) if autoencoder is not None else None
         x = images
         if task.threat is not None:
             settings = (noise, reach, eps, attack_steps, attack_step_size)
             x = attack(images, labels, *settings, frozen)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([variable.value for variable in variables])
-            output = task.trained(x, training=True)
-            reconstruction = output if autoencoder is not None else None
-            logits = frozen(output) if autoencoder is not None else output
-            losses = task.loss(images, labels, reconstruction, logits)
-            total = tf.reduce_sum(losses) / batch_size
-        gradients = tape.gradient(total, [variable.value for variable in variables])
-        optimizer.apply(gradients, variables)
+        losses, logits = update(task.loss, x, images, labels, frozen)
+        for loss in task.then:
+            update(loss, x, images, labels, frozen)
         correct = tf.equal(tf.argmax(logits, axis=-1), labels)
         return {
             "loss": tf.reduce_sum(losses),

@@ -5,26 +5,44 @@ from dataclasses import dataclass
 import keras
 
 from keras_aaa.models import defend
+from keras_aaa.models.joint import classifying_half, reconstructing_half
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training.losses import Loss
 
 
 @dataclass(frozen=True)
 class Task:
-    """One thing to train; the rest stays frozen.
+    """One thing to train; the rest stays frozen. With a threat, training is adversarial.
 
-    With an autoencoder, it is trained before the frozen classifiers (one of them drawn for each
-    step); without one, the single classifier is. With a threat, training is adversarial.
-    Paper: AAA, section "Adversarially-Trained Autoencoder Augmentation" and Table 8.
+    Paper: AAA, section "Adversarially-Trained Autoencoder Augmentation" and Table 8; Revisiting,
+    section 3.2.
+
+    Args:
+        classifiers: with an autoencoder, the frozen classifiers behind it, of which each step draws
+            one; without one, the single classifier to train. Empty for a joint network.
+        loss: what each step minimises.
+        autoencoder: what is trained before the classifiers.
+        threat: the ball of the training attack, or None.
+        joint: a model with two outputs, logits and reconstruction, to train by itself.
+        then: losses minimised after `loss` in each step, on the same images, each by an update of
+            its own (Revisiting's alternating method: ce, then mse gamma times).
     """
 
     classifiers: tuple[keras.Model, ...]
     loss: Loss
     autoencoder: keras.Model | None = None
     threat: ThreatModel | None = None
+    joint: keras.Model | None = None
+    then: tuple[Loss, ...] = ()
 
     def __post_init__(self):
-        if not self.classifiers or (self.autoencoder is None and len(self.classifiers) > 1):
+        if self.joint is not None:
+            if self.classifiers or self.autoencoder or len(self.joint.outputs) != 2:
+                raise ValueError(
+                    "Task: expected a joint network of two outputs (logits, reconstruction) and "
+                    "neither classifiers nor an autoencoder with it."
+                )
+        elif not self.classifiers or (self.autoencoder is None and len(self.classifiers) > 1):
             raise ValueError(
                 "Task: expected one classifier to train, or an autoencoder and one or more frozen "
                 f"classifiers; got {len(self.classifiers)} classifiers and "
@@ -34,10 +52,29 @@ class Task:
     @property
     def trained(self) -> keras.Model:
         """The model whose weights change."""
+        if self.joint is not None:
+            return self.joint
         return self.autoencoder if self.autoencoder is not None else self.classifiers[0]
 
     def defences(self) -> list[keras.Model]:
         """Return each classifier, behind the autoencoder where there is one."""
+        if self.joint is not None:
+            return [classifying_half(self.joint)]
         if self.autoencoder is None:
             return list(self.classifiers)
         return [defend(self.autoencoder, classifier) for classifier in self.classifiers]
+
+    def reconstructing(self) -> keras.Model | None:
+        """Return images -> reconstruction, or None where nothing is reconstructed."""
+        return self.autoencoder if self.joint is None else reconstructing_half(self.joint)
+
+    def outputs(self, output, frozen):
+        """Return (logits, reconstruction or None) from the trained model's output.
+
+        Args:
+            output: what `trained` made of the images.
+            frozen: the classifier behind the autoencoder, as a callable; None without one.
+        """
+        if self.joint is not None:
+            return tuple(output)
+        return (output, None) if frozen is None else (frozen(output), output)

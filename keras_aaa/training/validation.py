@@ -7,6 +7,7 @@ from keras_aaa.attacks.compiled import compiled
 from keras_aaa.attacks.pgd import pgd
 from keras_aaa.models.precision import Bfloat16Copy
 from keras_aaa.training.distribution import share, total
+from keras_aaa.training.losses import Loss
 from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.task import Task
 
@@ -35,7 +36,7 @@ class Validator:
     ):
         self.task, self.images, self.labels, self.recipe = task, images, labels, recipe
         self.strategy = strategy
-        self.defences = task.defences()
+        self.defences, self.reconstructing = task.defences(), task.reconstructing()
         crafting = Bfloat16Copy if precision == "bfloat16" else lambda model: model
         self.crafting = [crafting(defence) for defence in self.defences]
 
@@ -68,17 +69,18 @@ class Validator:
         return {key: value / len(self.labels) for key, value in zip(sums, totals, strict=True)}
 
     def _score(self, defence, x_adv, x, y) -> tuple[float, float]:
-        correct, loss = compiled(defence, _score_graph, self.task)(x_adv, x, y)
+        run = compiled(defence, _score_graph, self.task.loss, self.reconstructing)
+        correct, loss = run(x_adv, x, y)
         return float(correct), float(loss)
 
 
-def _score_graph(logits_of, task: Task):
+def _score_graph(logits_of, loss: Loss, reconstructing):
     def score(x_adv, x, y):
         logits = logits_of(x_adv)
         # Only the mse term needs the reconstruction; where it is unused it is not computed.
-        reconstruction = task.autoencoder(x_adv, training=False) if task.autoencoder else None
+        reconstruction = reconstructing(x_adv, training=False) if reconstructing else None
         correct = tf.equal(tf.argmax(logits, axis=-1), y)
-        losses = task.loss(x, y, reconstruction, logits)
+        losses = loss(x, y, reconstruction, logits)
         return tf.reduce_sum(tf.cast(correct, tf.float32)), tf.reduce_sum(losses)
 
     return score

@@ -1,0 +1,257 @@
+"""The study "Revisiting Role of Autoencoders in Adversarial Settings", its tables and figures.
+
+    python -m experiments.revisiting --dataset=mnist                # all of it
+    python -m experiments.revisiting --dataset=mnist --only=table3a,table3b
+    python -m experiments.revisiting --dataset=cifar10 --width=32   # a narrower VGG-16
+
+Models are trained when a table or figure first asks for them, one of each kind for each seed. A
+substitute for a black-box attack is the next seed's. The run's folder holds result.json, fig2.png,
+fig4.png, a folder for each model, and zoo/: the first seed's models that a user could want.
+A run that was broken off goes on where it was.
+
+Paper: Revisiting, Tables 1 to 4, Figures 2 and 4.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from rich.console import Console
+from rich.table import Table as Printed
+
+import zoo
+from experiments import common_flags
+from experiments.cards import artefact_card
+from experiments.common_flags import (
+    define_recipe_flags,
+    define_run_flags,
+    overridden,
+    run_setting,
+    test_examples,
+)
+from experiments.console import command_line, friendly
+from experiments.paper import revisiting_value
+from experiments.recipes import recipe_for
+from experiments.revisiting.measured import gradient_amplitude, measured, parameters
+from experiments.revisiting.models import Models
+from experiments.revisiting.study import PGD_STEPS, Attack, Figure, Study, Table, study_for
+from experiments.revisiting.tables import tables
+from experiments.runs import Trained
+from experiments.studies import Architecture
+from keras_aaa import data
+from keras_aaa.evaluation.sanity import Subject, report
+from keras_aaa.figures import line_chart
+from keras_aaa.models import build
+from keras_aaa.models.joint import classifying_half
+from keras_aaa.names import lookup
+from keras_aaa.results import provenance, write_json
+from keras_aaa.threat_model import ThreatModel, threat_for
+
+FLAGS = flags.FLAGS
+define_run_flags()
+define_recipe_flags()
+flags.adopt_module_key_flags(common_flags)  # so that --help lists them
+flags.DEFINE_list("only", [], "Tables and figures by name (table1, ..., fig4, sanity); else all.")
+flags.DEFINE_integer("seeds", 3, "How many of each model are trained.", 2, 100)
+flags.DEFINE_integer("costly_examples", 500, "Those for CW, DeepFool and AutoAttack.", 1)
+flags.DEFINE_integer("figure_examples", 1000, "Those for the figures' sweeps of eps.", 1)
+flags.DEFINE_integer("width", None, "Filters of VGG-16's first block.", 1, 4096)
+
+SANITY_EXAMPLES = 200
+# The defence by which a model of the zoo is measured.
+ZOO_DEFENCES = {"classifier": "C", "autoencoder": "AE-C", "gamma_2": "gamma 2"}
+CAVEATS = (
+    "Not adversarially trained: it resists small perturbations better than a plain classifier, and "
+    "is no defence. PGD overstates what robustness there is.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What tables and figures are made from."""
+
+    models: Models
+    images: object
+    labels: object
+    folder: Path
+    seeds: int
+
+    def values(self, attack: Attack, target: str, crafted_on: str, apart: bool, n: int) -> list:
+        """Return what was measured for each seed, of the first n test examples."""
+        found = []
+        for seed in range(self.seeds):
+            other = (seed + 1) % self.seeds if apart else seed
+            pair = self.models.defence(target, seed), self.models.defence(crafted_on, other)
+            found.append(measured(attack, *pair, self.images[:n], self.labels[:n], self.folder))
+        return found
+
+
+def main(argv):
+    study = _sized(study_for(FLAGS.dataset))
+    makers = {**study.tables, "table4": None, **study.figures, "sanity": None}
+    wanted = [name for name in FLAGS.only or makers if lookup("table or figure", name, makers) or 1]
+    setting, threat = run_setting(), threat_for(FLAGS.dataset)
+    spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
+    count = test_examples(spec.examples["test"])
+    images, labels = data.first(data.load(FLAGS.dataset, "test", FLAGS.data_dir), count)
+    recipes = {
+        job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe))
+        for job in ("natural", "adversarial")
+    }
+    models = Models(setting, study, recipes, threat)
+    run = Run(models, images.numpy(), labels.numpy(), setting.workdir / "measured", FLAGS.seeds)
+    cells, figures = [], {}
+    for name in wanted:
+        print(f"{name} ...", flush=True)
+        if name in study.tables:
+            cells += _table(run, study.tables[name])
+        elif name == "table4":
+            cells += _gradients(run, study)
+        elif name in study.figures:
+            figures[name] = _figure(run, study, study.figures[name], setting.workdir / name)
+    result = {
+        "command": command_line("experiments.revisiting"),
+        "dataset": FLAGS.dataset,
+        "recipe": FLAGS.recipe,
+        "threat": {"norm": "linf", "eps": study.sanity / 255},
+        "precision": {"training": setting.precision, "crafting": "float32", "scoring": "float32"},
+        "revisiting": cells,
+        "figures": figures,
+        "sanity": _sanity(run, study) if "sanity" in wanted else {},
+        "provenance": provenance(),
+    }
+    write_json(setting.workdir / "result.json", result)
+    _save(run, study, result)
+    for title, header, body in tables(result):
+        table = Printed(*header, title=title, title_justify="left")
+        for row in body:
+            table.add_row(*row)
+        Console().print(table)
+    for defence, evidence in result["sanity"].items():
+        for check in evidence:
+            said = check["warning"] or "nothing suspicious; that is no proof."
+            Console().print(f"{defence}, {check['check']}: {said}")
+    print(f"result.json, figures and models are in {setting.workdir}.")
+
+
+def _sized(study: Study) -> Study:
+    if FLAGS.width is None:
+        return study
+    classifier = study.architectures["classifier"]
+    if classifier.name != "vgg16":
+        raise ValueError(f"--width: the classifier of {FLAGS.dataset} has no such size.")
+    sized = Architecture(classifier.name, {**classifier.sizes, "width": FLAGS.width})
+    names = dict(study.zoo)
+    if FLAGS.width < 64:
+        names["classifier"] += "_small"
+    return dataclasses.replace(
+        study, architectures={**study.architectures, "classifier": sized}, zoo=names
+    )
+
+
+def _table(run: Run, table: Table) -> list[dict]:
+    cells = []
+    for attack, row in table.attacks.items():
+        n = min(FLAGS.costly_examples, len(run.labels)) if attack.costly else len(run.labels)
+        for target, crafted_on in table.columns.items():
+            found = run.values(attack, target, crafted_on, table.apart, n)
+            paper = revisiting_value(table.paper, row, table.paper_columns[target])
+            cells.append(
+                _cell(table.title, attack.title, target, [m["accuracy"] for m in found], n)
+                | {"paper": None if paper is None else paper / 100, "measured": found}
+            )
+    return cells
+
+
+def _cell(table: str, row: str, column: str, values: list[float], n: int) -> dict:
+    where = {"table": table, "row": row, "column": column}
+    return {**where, "values": values, "unit": "fraction", "examples": n, "paper": None}
+
+
+def _gradients(run: Run, study: Study) -> list[dict]:
+    title = f"{FLAGS.dataset}, mean gradient amplitude (Revisiting Table 4)"
+    cells = []
+    for name, column in study.gradient.items():
+        defences = [run.models.defence(name, seed) for seed in range(run.seeds)]
+        values = [gradient_amplitude(d, run.images, run.folder)["value"] for d in defences]
+        paper = revisiting_value("table4_gradient_amplitude", "G", column)
+        cells.append(
+            _cell(title, "G", name, values, len(run.images)) | {"paper": paper, "unit": "absolute"}
+        )
+    return cells
+
+
+def _figure(run: Run, study: Study, figure: Figure, path: Path) -> dict:
+    n = min(FLAGS.figure_examples, len(run.labels))
+    panels = {}
+    for title, (attack, apart, lines) in figure.panels.items():
+        panels[title] = {}
+        for target, crafted_on in lines.items():
+            points = [
+                run.values(Attack(attack, eps), target, crafted_on, apart, n) for eps in study.sweep
+            ]
+            means = [sum(m["accuracy"] for m in seeds) / len(seeds) for seeds in points]
+            panels[title][target] = (list(study.sweep), means)
+    line_chart(panels, "eps, 0 to 255", f"accuracy, n = {n:,}", path.with_suffix(".png"))
+    return {"title": figure.title, "examples": n, "panels": panels}
+
+
+def _sanity(run: Run, study: Study) -> dict[str, list[dict]]:
+    """Signs of gradient masking, in the first seed's C and AE-C."""
+    eps = study.sanity / 255
+    threat = ThreatModel("linf", eps)
+    examples = run.images[:SANITY_EXAMPLES], run.labels[:SANITY_EXAMPLES]
+    alone = run.models.defence("C", 0)
+    return {
+        name: [
+            dataclasses.asdict(evidence)
+            for evidence in report(
+                Subject(
+                    run.models.defence(name, 0),
+                    *examples,
+                    threat,
+                    steps=PGD_STEPS,
+                    step_size=2.5 * eps / PGD_STEPS,
+                    base=alone if name != "C" else None,
+                )
+            )
+        ]
+        for name in ("C", "AE-C")
+    }
+
+
+def _save(run: Run, study: Study, result: dict) -> None:
+    """Save the first seed's models that are for users, with what is measured of them."""
+    root = run.folder.parent / "zoo"
+    source = run.models.trained("classifier", 0)
+    source = dataclasses.replace(source, name=study.zoo["classifier"])
+    for role, name in study.zoo.items():
+        trained = _as_classifier(run.models.trained(role, 0))
+        before = source if role == "autoencoder" else None
+        defence = run.models.defence(ZOO_DEFENCES[role], 0)
+        rows = []
+        for attack in (Attack("clean"), Attack("pgd", study.sanity)):
+            found = measured(attack, defence, defence, run.images, run.labels, run.folder)
+            own = {"steps": None, "step_size": None} | parameters(attack)
+            where = {"model": name, "classifier": before.name if before else name}
+            rows.append({**where, "attack": attack.name, **own, **found, "paper": None})
+        trained = dataclasses.replace(trained, name=name)
+        card = artefact_card(trained, before, result | {"measurements": rows}, CAVEATS)
+        if not (root / name).exists():
+            zoo.save(trained.model, name, card, root, classifier=before and before.model)
+
+
+def _as_classifier(trained: Trained) -> Trained:
+    """A joint network as the classifier that a user wants of it."""
+    if len(trained.model.outputs) == 1:
+        return trained
+    sizes = trained.architecture.sizes
+    model = build("latent_classifier", **sizes)
+    model.set_weights(classifying_half(trained.model).get_weights())
+    architecture = Architecture("latent_classifier", sizes)
+    return dataclasses.replace(trained, model=model, architecture=architecture)
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(friendly(main)))

@@ -1,0 +1,116 @@
+"""One cell: a defence's accuracy on images crafted on it or on another, kept in a file."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from experiments.attack_specs import is_seeded
+from experiments.revisiting.study import PARAMETERS, PGD_STEPS, Attack
+from keras_aaa.attacks import ATTACKS
+from keras_aaa.evaluation import autoattack, correct, craft
+from keras_aaa.models.fingerprint import fingerprint
+from keras_aaa.results import Accuracy, write_json
+from keras_aaa.threat_model import ThreatModel
+
+UNBOUNDED = ThreatModel("l2", 1e3)  # no image in [0, 1] is further from another
+
+
+def threat_of(attack: Attack) -> ThreatModel:
+    """Return the ball of an attack, in image units."""
+    return UNBOUNDED if attack.eps is None else ThreatModel("linf", attack.eps / 255)
+
+
+def measured(
+    attack: Attack, target: keras.Model, crafted_on: keras.Model, images, labels, folder: Path
+) -> dict:
+    """Return an Accuracy's JSON form and "mean_l2", the mean length of the perturbations.
+
+    An example that the target gets wrong without an attack counts as wrong under it.
+
+    Args:
+        attack: what is run.
+        target: the defence that is scored.
+        crafted_on: the model the attack sees; the target itself in a white-box attack.
+        images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
+        folder: where results are kept; they count for the same weights and settings only.
+    """
+    key = {
+        "attack": dataclasses.asdict(attack),
+        "parameters": parameters(attack),
+        "target": fingerprint(target),
+        "crafted_on": fingerprint(crafted_on),
+        "examples": len(labels),
+    }
+    return kept(folder, key, lambda: _measure(attack, target, crafted_on, images, labels))
+
+
+def kept(folder: Path, key: dict, measure: Callable[[], dict]) -> dict:
+    """Return what `measure` gives, or what it gave for the same key in an earlier run."""
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    path = folder / f"{name[:16]}.json"
+    if not path.exists():
+        write_json(path, {"key": key, "measured": measure()})
+    return json.loads(path.read_text())["measured"]
+
+
+def gradient_amplitude(defence: keras.Model, images, folder: Path) -> dict:
+    """Return {"value"}: the mean absolute entry of the Jacobian of softmax(logits) at the images.
+
+    Paper: Revisiting, equation 2 and Table 4: the mean over the test set of |grad f(x)|_1, f being
+    the classifier with its softmax. Read as the L1 norm of the whole Jacobian (the gradient of the
+    sum of the probabilities would be 0), divided by its number of entries, which is what brings it
+    to the printed magnitude; times pixels * classes it is the norm itself.
+    """
+    key = {"amplitude": fingerprint(defence), "examples": len(images)}
+    return kept(folder, key, lambda: {"value": _amplitude(defence, images)})
+
+
+def _amplitude(defence, images) -> float:
+    @tf.function
+    def batch(x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            probabilities = tf.nn.softmax(defence(x, training=False))
+        return tf.reduce_mean(tf.abs(tape.batch_jacobian(probabilities, x)), axis=(1, 2, 3, 4))
+
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(100)
+    return float(np.mean(np.concatenate([batch(x).numpy() for x in batches])))
+
+
+def parameters(attack: Attack) -> dict:
+    """Return the attack's settings besides its ball and its seed."""
+    if attack.name == "pgd":
+        return {"steps": PGD_STEPS, "step_size": 2.5 * threat_of(attack).eps / PGD_STEPS}
+    return PARAMETERS.get(attack.name, {})
+
+
+def _measure(attack: Attack, target, crafted_on, images, labels) -> dict:
+    standing = correct(target, images, labels)
+    x_adv = _crafted(attack, crafted_on, images, labels)
+    if attack.name != "clean":
+        standing &= correct(target, x_adv, labels)
+    moved = np.reshape(np.asarray(x_adv) - np.asarray(images), (len(labels), -1))
+    length = float(np.linalg.norm(moved, axis=1).mean())
+    return Accuracy(int(standing.sum()), len(standing)).to_json() | {"mean_l2": length}
+
+
+def _crafted(attack: Attack, model, images, labels):
+    threat = threat_of(attack)
+    if attack.name == "clean":
+        return images
+    if attack.name == "autoattack":
+        return autoattack(model, images, labels, threat=threat)["x_adv"]
+    function, settings = ATTACKS[attack.name], parameters(attack)
+    seeded = is_seeded(attack.name)
+
+    def run(x, y, picked, index):
+        own = {"seed": index} if seeded else {}
+        return function(model, x, y, threat=threat, **settings, **own)
+
+    return craft(run, images, labels, threat)

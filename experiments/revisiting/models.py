@@ -1,0 +1,64 @@
+"""The models of the study, each trained when it is first asked for."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import keras
+
+from experiments.revisiting.study import DEFENCES, ROLES, Study
+from experiments.runs import Setting, Trained, train_in_folder
+from keras_aaa.models import defend
+from keras_aaa.models.joint import classifying_half
+from keras_aaa.threat_model import ThreatModel
+from keras_aaa.training import Recipe
+
+
+@dataclass(frozen=True)
+class Models:
+    """One model of each role and seed, in the run's folder.
+
+    Args:
+        setting: data set, precision, folder.
+        study: which architectures.
+        recipes: "natural" and "adversarial"; a model's seed replaces the recipe's.
+        threat: the ball of adversarial training.
+    """
+
+    setting: Setting
+    study: Study
+    recipes: Mapping[str, Recipe]
+    threat: ThreatModel
+    _trained: dict[tuple[str, int], Trained] = field(default_factory=dict)
+    _defences: dict[tuple[str, int], keras.Model] = field(default_factory=dict)
+
+    def trained(self, role: str, seed: int) -> Trained:
+        """Return the model of that role and seed; a run that was broken off goes on."""
+        if (role, seed) not in self._trained:
+            what = ROLES[role]
+            # Only its accuracy is looked at while an autoencoder trains.
+            behind = (self.trained("classifier", seed),) if role == "autoencoder" else ()
+            recipe = self.recipes["adversarial" if what.attacked else "natural"]
+            self._trained[role, seed] = train_in_folder(
+                self.setting,
+                f"{role}_seed{seed}",
+                self.study.architectures[what.part],
+                dataclasses.replace(recipe, seed=seed),
+                loss=what.loss,
+                then=what.then,
+                threat=self.threat if what.attacked else None,
+                classifiers=behind,
+            )
+        return self._trained[role, seed]
+
+    def defence(self, name: str, seed: int) -> keras.Model:
+        """Return images -> logits of a defence by the paper's name for it, "AE-C" for example."""
+        if (name, seed) not in self._defences:
+            before, role = DEFENCES[name]
+            model = self.trained(role, seed).model
+            if len(model.outputs) == 2:
+                model = classifying_half(model)
+            if before:
+                model = defend(self.trained(before, seed).model, model)
+            self._defences[name, seed] = model
+        return self._defences[name, seed]

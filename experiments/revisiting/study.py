@@ -1,0 +1,300 @@
+"""What the Revisiting paper does on each data set, as data: models, defences, tables, figures."""
+
+from dataclasses import dataclass
+
+from experiments.studies import Architecture
+from keras_aaa.names import lookup
+from keras_aaa.training import LOSSES, Loss
+
+MSE = LOSSES["mse"]
+
+
+@dataclass(frozen=True)
+class Role:
+    """One kind of model that the study trains, once for each seed.
+
+    Args:
+        part: key of Study.architectures.
+        loss, then: see keras_aaa.training.Task.
+        attacked: whether it is trained adversarially.
+    """
+
+    part: str
+    loss: Loss = LOSSES["ce"]
+    then: tuple[Loss, ...] = ()
+    attacked: bool = False
+
+
+ROLES = {
+    "classifier": Role("classifier"),
+    "substitute": Role("substitute"),
+    "autoencoder": Role("autoencoder", MSE),
+    "temperature": Role("classifier", Loss(1.0, 0.0, temperature=2.5)),
+    "gce": Role("classifier", Loss(0.0, 0.0, gce=1.0)),
+    "pgd_trained": Role("classifier", attacked=True),
+    "lambda_0": Role("joint"),  # gamma 0 is the same network
+    "lambda_1": Role("joint", Loss(1.0, 1.0)),
+    "lambda_4": Role("joint", Loss(1.0, 4.0)),
+    "gamma_1": Role("joint", then=(MSE,)),
+    "gamma_2": Role("joint", then=(MSE, MSE)),
+}
+
+# Defence, as the paper writes it -> (role of the autoencoder before it or None, its own role).
+DEFENCES: dict[str, tuple[str | None, str]] = {
+    "C": (None, "classifier"),
+    "AE-C": ("autoencoder", "classifier"),
+    "S": (None, "substitute"),
+    "AE-S": ("autoencoder", "substitute"),
+    "C+T": (None, "temperature"),
+    "(AE-C)+T": ("autoencoder", "temperature"),
+    "C+GCE": (None, "gce"),
+    "(AE-C)+GCE": ("autoencoder", "gce"),
+    "advC": (None, "pgd_trained"),
+    "AE-advC": ("autoencoder", "pgd_trained"),
+    "lambda 0": (None, "lambda_0"),
+    "lambda 1": (None, "lambda_1"),
+    "lambda 4": (None, "lambda_4"),
+    "gamma 0": (None, "lambda_0"),
+    "gamma 1": (None, "gamma_1"),
+    "gamma 2": (None, "gamma_2"),
+}
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One row of a table.
+
+    Args:
+        name: of keras_aaa.attacks, or "clean" or "autoattack".
+        eps: radius on the paper's scale, 0 to 255; None for an l2 attack without a bound.
+        costly: whether it is run on fewer examples.
+    """
+
+    name: str
+    eps: float | None = None
+    costly: bool = False
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return TITLES[self.name] + (f", eps {self.eps:g}" if self.eps is not None else "")
+
+
+TITLES = {
+    "clean": "clean",
+    "fgsm": "FGSM",
+    "pgd": "PGD-40",
+    "carlini_wagner": "CW, confidence 0",
+    "deepfool": "DeepFool",
+    "autoattack": "AutoAttack",
+}
+# The paper prints no settings; PGD's step is 2.5 eps / 40.
+PGD_STEPS = 40
+PARAMETERS: dict[str, dict] = {
+    "carlini_wagner": {
+        "steps": 200,
+        "searches": 6,
+        "first_constant": 1.0,
+        "learning_rate": 0.05,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Accuracies: attacks in the rows, defences in the columns.
+
+    Args:
+        title: with the paper's number.
+        attacks: attack -> key of the row in paper_tables.json, or "" where the paper has none.
+        columns: defence -> the defence that attacks are crafted on: itself, or a substitute, which
+            is then one of the next seed, trained apart.
+        paper: key of the table in paper_tables.json.
+        paper_columns: defence -> key of the column there.
+    """
+
+    title: str
+    attacks: dict[Attack, str]
+    columns: dict[str, str]
+    paper: str
+    paper_columns: dict[str, str]
+    apart: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Accuracy against eps, a panel for each title.
+
+    Args:
+        title: with the paper's number.
+        panels: panel's title -> (attack's name, crafted apart, lines: defence -> crafted on).
+    """
+
+    title: str
+    panels: dict[str, tuple[str, bool, dict[str, str]]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One data set of the Revisiting paper.
+
+    Args:
+        architectures: part -> architecture: classifier, substitute, autoencoder, joint.
+        tables, figures: by the name that --only takes.
+        sweep: eps of the figures, 0 to 255.
+        gradient: columns of Table 4 there: defence -> key.
+        zoo: role -> name of the first seed's model in the zoo.
+        sanity: eps at which the signs of gradient masking are looked for, 0 to 255.
+    """
+
+    architectures: dict[str, Architecture]
+    tables: dict[str, Table]
+    figures: dict[str, Figure]
+    sweep: tuple[float, ...]
+    gradient: dict[str, str]
+    zoo: dict[str, str]
+    sanity: float = 20
+
+
+def _tables(dataset: str, title: str, small: float, large: float) -> dict[str, Table]:
+    columns = {"C": f"{dataset}_C", "AE-C": f"{dataset}_AE-C"}
+    both = {
+        Attack("fgsm", small): "fgsm_small",
+        Attack("fgsm", large): "fgsm_large",
+        Attack("pgd", small): "pgd_small",
+        Attack("pgd", large): "pgd_large",
+    }
+    white = dict(both)
+    white[Attack("fgsm", small)] = "fgsm_small (mnist 20, cifar10 5)"
+    white[Attack("fgsm", large)] = "fgsm_large (mnist 80, cifar10 10)"
+    return {
+        "table1": Table(
+            f"{title}, white-box (Revisiting Table 1)",
+            {Attack("clean"): "clean"}
+            | white
+            | {
+                Attack("carlini_wagner", costly=True): "cw_c0",
+                Attack("deepfool", costly=True): "deepfool",
+                Attack("autoattack", small, costly=True): "",
+                Attack("autoattack", large, costly=True): "",
+            },
+            {"C": "C", "AE-C": "AE-C"},
+            "table1_white_box",
+            columns,
+        ),
+        "table2a": Table(
+            f"{title}, black-box, another architecture as substitute (Revisiting Table 2 a)",
+            both,
+            {"C": "S", "AE-C": "AE-S"},
+            "table2a_black_box_other_architecture",
+            columns,
+            apart=True,
+        ),
+        "table2b": Table(
+            f"{title}, black-box, the same architecture trained apart (Revisiting Table 2 b)",
+            both,
+            {"C": "C", "AE-C": "AE-C"},
+            "table2b_black_box_same_architecture",
+            columns,
+            apart=True,
+        ),
+    }
+
+
+def _joint_table(title: str, paper: str, word: str, values: tuple[int, ...]) -> Table:
+    attacks = {Attack(name, eps): f"{name}_{eps}" for name in ("fgsm", "pgd") for eps in (20, 50)}
+    columns = [f"{word} {value}" for value in values]
+    return Table(
+        f"MNIST, {title}",
+        {Attack("clean"): ""} | attacks,
+        {column: column for column in columns},
+        paper,
+        {column: column.split()[1] for column in columns},
+    )
+
+
+def _figures(title: str) -> dict[str, Figure]:
+    panels = {}
+    for apart in (False, True):
+        for word in ("T", "GCE"):
+            for attack in ("fgsm", "pgd"):
+                behind = f"C+{word}", f"(AE-C)+{word}"
+                # The attacker who sees nothing trains plain models of the same architecture.
+                crafted = ("C", "AE-C") if apart else behind
+                where = "black-box" if apart else "white-box"
+                panels[f"{word}, {TITLES[attack]}, {where}"] = (
+                    attack,
+                    apart,
+                    dict(zip(behind, crafted, strict=True)),
+                )
+    plain, trained = {"C": "C", "AE-C": "AE-C"}, {"advC": "advC", "AE-advC": "AE-advC"}
+    combined = {
+        f"{TITLES[attack]}, {'black-box' if apart else 'white-box'}": (
+            attack,
+            apart,
+            plain | (dict(zip(trained, plain, strict=True)) if apart else trained),
+        )
+        for apart in (False, True)
+        for attack in ("fgsm", "pgd")
+    }
+    return {
+        "fig2": Figure(f"{title}, temperature and GCE (Revisiting Figure 2)", panels),
+        "fig4": Figure(f"{title}, PGD-trained classifiers (Revisiting Figure 4)", combined),
+    }
+
+
+STUDIES = {
+    "mnist": Study(
+        architectures={
+            "classifier": Architecture("lenet5"),
+            "substitute": Architecture("lenet_like"),
+            "autoencoder": Architecture("pooled_autoencoder"),
+            "joint": Architecture("joint_network"),
+        },
+        tables=_tables("mnist", "MNIST", 20, 80)
+        | {
+            "table3a": _joint_table(
+                "lambda regularisation (Revisiting Table 3 a)",
+                "table3a_regularization_lambda",
+                "lambda",
+                (0, 1, 4),
+            ),
+            "table3b": _joint_table(
+                "the alternating method (Revisiting Table 3 b)",
+                "table3b_alternative_gamma",
+                "gamma",
+                (0, 1, 2),
+            ),
+        },
+        figures=_figures("MNIST"),
+        sweep=(5, 10, 20, 30, 40, 60, 80),
+        gradient={"C": "mnist_lenet_C", "AE-C": "mnist_lenet_AE-C"},
+        zoo={
+            "classifier": "mnist_lenet5",
+            "autoencoder": "ae_mnist_l2",
+            "gamma_2": "mnist_joint",  # the most robust of the joint networks in the paper
+        },
+    ),
+    "cifar10": Study(
+        architectures={
+            "classifier": Architecture("vgg16"),
+            "substitute": Architecture("resnet110"),
+            "autoencoder": Architecture("pooled_autoencoder", {"width": 64}),
+        },
+        tables=_tables("cifar10", "CIFAR-10", 5, 10),
+        figures=_figures("CIFAR-10"),
+        sweep=(1, 2, 3, 5, 8, 10),
+        gradient={"C": "cifar10_vgg_C", "AE-C": "cifar10_vgg_AE-C"},
+        zoo={"classifier": "cifar10_vgg16", "autoencoder": "ae_cifar10_l2"},
+        sanity=5,
+    ),
+}
+
+
+def study_for(dataset: str) -> Study:
+    """Return the study of that data set.
+
+    Raises:
+        ValueError: lists the data sets there are.
+    """
+    return lookup("dataset of the Revisiting paper", dataset, STUDIES)

@@ -1,0 +1,36 @@
+"""The study's tables for people: mean and spread over the seeds beside the paper's number."""
+
+import statistics
+from collections.abc import Iterator
+
+
+def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Yield (title, header, rows of cells) for each table of a result.json of the study.
+
+    A cell reads "mean ± sample standard deviation over the seeds (paper)", in percent but for the
+    gradient amplitudes.
+    """
+    cells = result["revisiting"]
+    for title in dict.fromkeys(cell["table"] for cell in cells):
+        found = [cell for cell in cells if cell["table"] == title]
+        columns = list(dict.fromkeys(cell["column"] for cell in found))
+        body = []
+        for row in dict.fromkeys(cell["row"] for cell in found):
+            at = {cell["column"]: cell for cell in found if cell["row"] == row}
+            n = next(iter(at.values()))["examples"]
+            body.append([row, f"{n:,}", *(_cell(at.get(column)) for column in columns)])
+        note = "; in brackets the paper's" if any(c["paper"] is not None for c in found) else ""
+        seeds = len(found[0]["values"])
+        yield f"{title}; mean ± deviation of {seeds} seeds{note}", ["", "n", *columns], body
+
+
+def _cell(cell: dict | None) -> str:
+    if cell is None:
+        return ""
+    values, paper = cell["values"], cell["paper"]
+    mean, spread = statistics.mean(values), statistics.stdev(values)
+    if cell["unit"] == "fraction":
+        printed = f" ({100 * paper:.2f})" if paper is not None else ""
+        return f"{100 * mean:.2f} ± {100 * spread:.2f}{printed}"
+    printed = f" ({paper:.2g})" if paper is not None else ""
+    return f"{mean:.2g} ± {spread:.1g}{printed}"

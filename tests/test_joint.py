@@ -1,0 +1,79 @@
+"""The joint network of the Revisiting paper: its halves, its two ways of training."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_aaa.models import build
+from keras_aaa.models.joint import classifying_half, reconstructing_half
+from keras_aaa.training import LOSSES, Loss, Task
+from keras_aaa.training.step import make_step
+
+IMAGES = tf.random.stateless_uniform((8, 28, 28, 1), (1, 2))
+LABELS = tf.constant([0, 1, 2, 3, 4, 5, 6, 7], tf.int64)
+
+
+def taken_step(loss, then=(), precision="float32"):
+    """A joint network before and after one training step."""
+    keras.utils.set_random_seed(0)
+    joint = build("joint_network", width=4)
+    before = joint.get_weights()
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(joint.trainable_variables)
+    step = tf.function(make_step(Task((), loss, joint=joint, then=then), optimizer, 8, precision))
+    nothing = tf.zeros(())
+    step(IMAGES, LABELS, IMAGES, nothing, nothing, tf.constant(0), nothing, 0)
+    return joint, before, int(optimizer.iterations)
+
+
+def parts(joint):
+    """Indices of the weights of encoder, classification layer and decoder."""
+    kinds = {"encoder": [], "classifier": [], "decoder": []}
+    names = [layer.name for layer in joint.layers]
+    for index, weight in enumerate(joint.weights):
+        layer = joint.get_layer(weight.path.split("/")[-2])
+        after = names.index(layer.name) > names.index("latent")
+        kind = "classifier" if isinstance(layer, keras.layers.Dense) else "decoder"
+        kinds[kind if after else "encoder"].append(index)
+    return kinds
+
+
+def moved(joint, before, indices):
+    return [not np.array_equal(joint.get_weights()[i], before[i]) for i in indices]
+
+
+def test_the_halves_share_the_weights_and_the_first_is_the_latent_classifier():
+    joint = build("joint_network", width=4)
+    logits, reconstruction = joint(IMAGES)
+    np.testing.assert_array_equal(classifying_half(joint)(IMAGES), logits)
+    np.testing.assert_array_equal(reconstructing_half(joint)(IMAGES), reconstruction)
+    alone = build("latent_classifier", width=4)
+    alone.set_weights(classifying_half(joint).get_weights())
+    np.testing.assert_allclose(alone(IMAGES), logits, atol=1e-6)
+
+
+def test_cross_entropy_alone_leaves_the_decoder_as_it_was():
+    joint, before, updates = taken_step(LOSSES["ce"])
+    kinds = parts(joint)
+    assert all(moved(joint, before, kinds["encoder"] + kinds["classifier"]))
+    assert kinds["decoder"] and not any(moved(joint, before, kinds["decoder"]))
+    assert updates == 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_lambda_trains_both_halves_by_one_update(precision):
+    joint, before, updates = taken_step(Loss(1.0, 4.0), precision=precision)
+    assert all(moved(joint, before, range(len(before)))) and updates == 1
+
+
+def test_gamma_reconstructions_follow_each_cross_entropy_step():
+    joint, before, updates = taken_step(LOSSES["ce"], (LOSSES["mse"],) * 2)
+    assert all(moved(joint, before, range(len(before)))) and updates == 3
+
+
+def test_a_task_wants_two_outputs_of_a_joint_network():
+    with pytest.raises(ValueError, match="two outputs"):
+        Task((), LOSSES["ce"], joint=build("lenet5"))
+    with pytest.raises(ValueError, match="neither classifiers"):
+        Task((build("lenet5"),), LOSSES["ce"], joint=build("joint_network"))

@@ -1,0 +1,163 @@
+"""The Revisiting study: its data, its cells, its tables, and the command."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments.paper import revisiting_value
+from experiments.recipes import recipe_for
+from experiments.revisiting import measured
+from experiments.revisiting.study import DEFENCES, ROLES, STUDIES, Attack
+from experiments.revisiting.tables import tables
+from keras_aaa.models import ARCHITECTURES, build
+from keras_aaa.training import Task, train
+
+
+@pytest.mark.parametrize("dataset", STUDIES)
+def test_studies_name_what_there_is_and_the_papers_numbers(dataset):
+    study = STUDIES[dataset]
+    assert {a.name for a in study.architectures.values()} <= set(ARCHITECTURES)
+    numbers = []
+    for table in study.tables.values():
+        assert {*table.columns, *table.columns.values()} <= set(DEFENCES)
+        for attack, row in table.attacks.items():
+            for column in table.columns:
+                number = revisiting_value(table.paper, row, table.paper_columns[column])
+                assert (number is None) == (row == ""), (table.title, attack, column)
+                numbers.append(number)
+    assert 98.33 in numbers or 88.32 in numbers  # Table 1, AE-C, clean
+    for figure in study.figures.values():
+        for _, _, lines in figure.panels.values():
+            assert {*lines, *lines.values()} <= set(DEFENCES)
+    assert len(study.figures["fig2"].panels) == 8 and len(study.figures["fig4"].panels) == 4
+    used = {role for pair in DEFENCES.values() for role in pair if role}
+    assert used == set(ROLES) and set(study.zoo) <= used
+
+
+def test_the_gradient_amplitude_of_a_known_classifier(tmp_path):
+    """softmax(w x, 0): both probabilities have the slope p (1 - p) w, with opposite signs."""
+    inputs = keras.Input((1, 1, 1))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    model.set_weights([np.array([[3.0, 0.0]], np.float32), np.zeros(2, np.float32)])
+    images = np.array([0.0, 0.5], np.float32).reshape(2, 1, 1, 1)
+    p = 1 / (1 + np.exp(-3 * images.ravel()))
+    found = measured.gradient_amplitude(model, images, tmp_path)["value"]
+    assert found == pytest.approx(np.mean(p * (1 - p) * 3.0), rel=1e-5)
+
+
+def test_cells_are_crafted_on_one_model_scored_on_another_and_kept(
+    small_classifier, digits, tmp_path
+):
+    images, labels = (a[:16] for a in digits)
+    labels = np.argmax(small_classifier(images), axis=-1)  # right on all, before an attack
+    other = build("fc", hidden=(8,))
+    attack = Attack("pgd", 80)
+    white = measured.measured(attack, small_classifier, small_classifier, images, labels, tmp_path)
+    black = measured.measured(attack, small_classifier, other, images, labels, tmp_path)
+    assert white["correct"] < black["correct"] <= 16
+    assert 0 < white["mean_l2"] <= 28 * 80 / 255
+    clean = measured.measured(
+        Attack("clean"), small_classifier, small_classifier, images, labels, tmp_path
+    )
+    assert clean["correct"] == 16 and clean["mean_l2"] == 0
+    files = sorted(tmp_path.glob("*.json"))
+    assert len(files) == 3
+    times = [file.stat().st_mtime_ns for file in files]
+    again = measured.measured(attack, small_classifier, other, images, labels, tmp_path)
+    assert again == black and [file.stat().st_mtime_ns for file in files] == times
+
+
+def test_attacks_without_a_bound_fool_a_plain_classifier(small_classifier, digits, tmp_path):
+    images = digits[0][:4]
+    labels = np.argmax(small_classifier(images), axis=-1)
+    for name in ("carlini_wagner", "deepfool"):
+        cell = measured.measured(
+            Attack(name), small_classifier, small_classifier, images, labels, tmp_path
+        )
+        assert cell["correct"] == 0 and cell["mean_l2"] > 0
+
+
+def test_tables_give_mean_deviation_and_the_papers_number():
+    cell = {"table": "T", "row": "FGSM", "column": "C", "examples": 1000}
+    cells = [
+        cell | {"values": [0.5, 0.7], "unit": "fraction", "paper": 0.6994},
+        cell | {"column": "AE-C", "values": [0.5, 0.5], "unit": "fraction", "paper": None},
+        cell | {"table": "G", "values": [1e-3, 3e-3], "unit": "absolute", "paper": 8.9e-4},
+    ]
+    first, second = tables({"revisiting": cells})
+    assert first == (
+        "T; mean ± deviation of 2 seeds; in brackets the paper's",
+        ["", "n", "C", "AE-C"],
+        [["FGSM", "1,000", "60.00 ± 14.14 (69.94)", "50.00 ± 0.00"]],
+    )
+    assert second[2] == [["FGSM", "1,000", "0.002 ± 0.001 (0.00089)"]]
+
+
+def test_the_command_trains_attacks_and_saves(tmp_path):
+    command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}"]
+    command += ["--recipe=smoke", "--epochs=1", "--seeds=2", "--eval_examples=20"]
+    command += ["--only=table2b,table4"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert len(result["revisiting"]) == 4 * 2 + 2
+    for cell in result["revisiting"]:
+        assert len(cell["values"]) == 2 and cell["examples"] == 20
+    assert "(96.24)" in done.stdout and "(0.0043)" in done.stdout
+
+
+@pytest.mark.slow
+def test_all_tables_and_figures_of_a_small_run(tmp_path):
+    command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}"]
+    command += ["--recipe=smoke", "--seeds=2", "--eval_examples=40", "--costly_examples=10"]
+    done = subprocess.run([*command, "--figure_examples=20"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert len({cell["table"] for cell in result["revisiting"]}) == 6
+    assert (tmp_path / "fig2.png").exists() and (tmp_path / "fig4.png").exists()
+    assert set(result["sanity"]) == {"C", "AE-C"}
+    assert {path.name for path in (tmp_path / "zoo").iterdir()} == set(
+        STUDIES["mnist"].zoo.values()
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--only=table9"], "Unknown table or figure 'table9'"),
+        (["--width=8"], "--width: the classifier of mnist has no such size"),
+        (["--dataset=fashion_mnist"], "Unknown dataset of the Revisiting paper"),
+        (["--seeds=1"], "seeds"),
+    ],
+)
+def test_bad_flags_are_one_line(tmp_path, arguments, message):
+    command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("part", ["classifier", "substitute", "autoencoder"])
+def test_the_papers_size_of_cifar10_takes_two_steps(part, tmp_path):
+    architectures = STUDIES["cifar10"].architectures
+    random = np.random.default_rng(0)
+    images, labels = random.random((4, 32, 32, 3), np.float32), random.integers(0, 10, 4)
+    model = build(architectures[part].name, **architectures[part].sizes)
+    role = ROLES[part]
+    task = Task((model,), role.loss)
+    if part == "autoencoder":
+        task = Task((build("fc", input_shape=(32, 32, 3)),), role.loss, autoencoder=model)
+    recipe = recipe_for("cifar10", "natural", "paper")
+    progress = train(
+        task,
+        dataclasses.replace(recipe, epochs=1, batch_size=2),
+        train_data=tf.data.Dataset.from_tensor_slices((images, labels)),
+        validation_data=(tf.constant(images), tf.constant(labels)),
+        workdir=tmp_path,
+    )
+    assert progress.step == 2 and np.isfinite(progress.history[0]["loss"])
