@@ -49,18 +49,35 @@ def main(argv):
 def markdown(folder: Path) -> str:
     """Return the tables of every result in the folder, with the command that repeats each."""
     parts = []
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text())
+    for result in _merged([json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]):
         kind = next(key for key in TABLES if key in result)
         for title, header, rows in TABLES[kind](result):
             lines = [f"**{title}**", "", _line(header), _line(["---"] * len(header))]
             parts.append("\n".join([*lines, *map(_line, rows)]) + "\n")
         machine, precision = result["provenance"]["machine"], result.get("precision")
-        notes = [f"`{result['command']}`", f"{machine['cores']} cores of {machine['processor']}"]
+        commands = "; ".join(f"`{command}`" for command in result["commands"])
+        notes = [commands, f"{machine['cores']} cores of {machine['processor']}"]
         if precision:
             notes += [f"crafted in {precision['crafting']}", f"scored in {precision['scoring']}"]
         parts.append(", ".join(notes) + ".\n")
     return "\n".join(parts)
+
+
+def _merged(results: list[dict]) -> list[dict]:
+    """Put evaluations of several defences under the same attacks into one table."""
+    groups: dict[str, dict] = {}
+    for index, result in enumerate(results):
+        rows = result.get("measurements", ())
+        same: list = [index]
+        if rows and all(row["table"] == "evaluation" for row in rows):
+            same = [result["threat"], result["precision"], [row["row"] for row in rows]]
+        group = groups.setdefault(json.dumps(same), result | {"commands": [], "measurements": []})
+        group["commands"].append(result["command"])
+        group["measurements"].extend(rows)
+    return [
+        {key: value for key, value in group.items() if key != "measurements" or value}
+        for group in groups.values()
+    ]
 
 
 def _line(cells: list[str]) -> str:

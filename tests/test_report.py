@@ -1,0 +1,33 @@
+"""experiments.report: what of the results reaches the README."""
+
+import json
+
+from experiments.report import markdown
+
+
+def evaluation(name, accuracy):
+    """A result of experiments.evaluate on one model."""
+    row = {"table": "evaluation", "attack": "autoattack", "steps": None, "paper": None}
+    counted = {"accuracy": accuracy, "correct": int(1000 * accuracy), "examples": 1000}
+    return {
+        "command": f"python -m experiments.evaluate --model={name}",
+        "threat": {"norm": "linf", "eps": 0.3},
+        "precision": {"crafting": "bfloat16", "scoring": "float32"},
+        "measurements": [
+            row
+            | counted
+            | {"row": "autoattack", "defence": name, "interval95": [accuracy - 0.01, accuracy]}
+        ],
+        "provenance": {"machine": {"cores": 2, "processor": "a processor"}},
+    }
+
+
+def test_evaluations_of_several_models_share_a_table(tmp_path):
+    for name, accuracy in (("one", 0.9), ("two", 0.5)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(evaluation(name, accuracy)))
+    other = evaluation("three", 0.7) | {"threat": {"norm": "linf", "eps": 0.1}}
+    (tmp_path / "three.json").write_text(json.dumps(other))
+    text = markdown(tmp_path)
+    assert "|  | one | two |" in text and "| autoattack | 90.00 | 50.00 |" in text
+    assert "--model=one`; `python -m experiments.evaluate --model=two`, 2 cores" in text
+    assert "|  | three |" in text and text.count("n = 1,000") == 2
