@@ -1,10 +1,14 @@
 """Masks of who survives: the same whatever the batch, scored in float32."""
 
+import threading
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_aaa.attacks import pgd
-from keras_aaa.evaluation import PgdTest, batch_size, correct, robustness, survive_pgd
+from keras_aaa.evaluation import PgdTest, batch_size, correct, craft, robustness, survive_pgd
+from keras_aaa.evaluation.at_once import BATCHES, at_once
 from keras_aaa.evaluation.batch_size import fastest_batch
 from keras_aaa.models import build
 from keras_aaa.models.precision import Bfloat16Copy
@@ -45,8 +49,8 @@ def test_survivors_of_more_steps_are_survivors_of_fewer(fitted, digits, threat):
     counts = [int(masks[steps].sum()) for steps in (1, 3, 20)]
     assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1]
     assert not (masks[20] & ~masks[3]).any() and not (masks[3] & ~masks[1]).any()
-    # The first stage attacks everybody, the second those who are left.
-    assert done[0] == len(labels) and done[1] == counts[0] * 2
+    # The first stage attacks everybody, the others those who are left.
+    assert sum(done) == len(labels) + 2 * counts[0] + 17 * counts[1]
 
 
 def test_first_stage_is_plain_pgd(fitted, digits, threat):
@@ -102,3 +106,28 @@ def test_bfloat16_crafts_nearly_the_same_but_never_scores(fitted, digits, threat
 def test_tests_out_of_order_are_refused():
     with pytest.raises(ValueError, match="rising numbers"):
         PgdTest((200, 40), 0.01)
+
+
+def test_batches_side_by_side_keep_their_order_and_fail_as_one():
+    met = threading.Barrier(BATCHES)
+
+    def work(item):
+        met.wait(timeout=30)  # passes only if two are at work at the same time
+        return item**2
+
+    assert list(at_once(work, [3, 1, 2, 5])) == [9, 1, 4, 25]
+    assert list(at_once(lambda item: item, [7])) == [7]
+    with pytest.raises(ZeroDivisionError):
+        list(at_once(lambda item: 1 / item, [1, 0, 2]))
+
+
+def test_crafted_images_are_those_of_one_batch_after_the_other(small_classifier, digits, threat):
+    images, labels = digits
+
+    def attack(x, y, picked, index):
+        return pgd(small_classifier, x, y, threat=threat, steps=3, step_size=0.1, seed=index)
+
+    found = craft(attack, tf.constant(images), tf.constant(labels), threat, batch=16)
+    for index, begin in enumerate(range(0, 64, 16)):
+        part = slice(begin, begin + 16)
+        np.testing.assert_array_equal(found[part], attack(images[part], labels[part], None, index))

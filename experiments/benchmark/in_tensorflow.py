@@ -12,6 +12,7 @@ import zoo
 from experiments.benchmark.jobs import Job
 from experiments.benchmark.subject import Subject
 from keras_aaa.attacks import pgd
+from keras_aaa.evaluation import craft
 from keras_aaa.models import build
 from keras_aaa.models.precision import POLICIES, Bfloat16Copy
 from keras_aaa.training import LOSSES, Task
@@ -25,7 +26,16 @@ def _model(subject: Subject, precision: str):
 def our_pgd(subject: Subject, job: Job, precision: str):
     model = _model(subject, precision)
     settings = {"threat": subject.threat, "steps": job.steps, "step_size": job.step_size}
-    return lambda images, labels: pgd(model, images, labels, **settings).numpy()
+
+    def attack(x, y, picked, index):
+        return pgd(model, x, y, seed=index, **settings)
+
+    def run(images, labels):
+        # As an evaluation does it: the batch in two halves, side by side.
+        half = -(-len(images) // 2)
+        return craft(attack, tf.constant(images), tf.constant(labels), subject.threat, batch=half)
+
+    return run
 
 
 def our_logits(subject: Subject, job: Job, precision: str):

@@ -1,5 +1,6 @@
 """Compile an attack's graph once for each (model, attack, shape)."""
 
+import threading
 import weakref
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from keras_aaa.models.precision import freeze
 from keras_aaa.threat_model import ThreatModel
 
 _functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
 
 
 def compiled(model, build: Callable[..., Callable], *key) -> Callable:
@@ -21,18 +23,21 @@ def compiled(model, build: Callable[..., Callable], *key) -> Callable:
         build: takes the callable images -> logits, frozen, and returns nothing but graph code.
         key: hashable settings that change the graph (not its tensor arguments).
     """
-    functions = _functions.setdefault(model, {})
     name = (build, *key)
-    if name not in functions:
-        reference = weakref.ref(model)
+    with _lock:  # two threads that ask at once get the same function
+        functions = _functions.setdefault(model, {})
+        if name not in functions:
+            functions[name] = _function(weakref.ref(model), build, key)
+        return functions[name]
 
-        @tf.function(reduce_retracing=True)
-        def run(*tensors):
-            # A weak reference: the cache must not keep the model that is its key alive.
-            return build(freeze(reference()), *key)(*tensors)
 
-        functions[name] = run
-    return functions[name]
+def _function(reference: weakref.ref, build: Callable[..., Callable], key: tuple) -> Callable:
+    @tf.function(reduce_retracing=True)
+    def run(*tensors):
+        # A weak reference: the cache must not keep the model that is its key alive.
+        return build(freeze(reference()), *key)(*tensors)
+
+    return run
 
 
 def check_batch(images, labels, model, *threat) -> tuple[tf.Tensor, tf.Tensor]:

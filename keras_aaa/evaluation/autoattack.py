@@ -14,13 +14,14 @@ from keras_aaa.attacks.compiled import check_batch
 from keras_aaa.attacks.fab import fab
 from keras_aaa.attacks.logit_losses import ranked_targets
 from keras_aaa.attacks.square import square
+from keras_aaa.evaluation.at_once import BATCHES, at_once
 from keras_aaa.evaluation.robustness import correct, logits_in_batches
 from keras_aaa.models.precision import Bfloat16Copy
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel
 
-BLOCK = 250  # examples that go through all attacks together; what a killed run loses at the most
-BUCKETS = (8, 16, 32, 64, 128, BLOCK)  # batch sizes, so that few shapes are compiled
+BLOCK = 256  # examples that go through all attacks together; what a killed run loses at the most
+BUCKETS = (8, 16, 32, 64, 128)  # batch sizes, so that few shapes are compiled
 STAGES = ("clean", "apgd_ce", "apgd_t", "fab_t", "square")
 
 
@@ -107,8 +108,7 @@ def _attack_block(defence, crafting, images, labels, threat, settings) -> dict[s
             alive = np.flatnonzero(standing)
             if not len(alive):
                 break
-            index = alive[np.arange(_bucket(len(alive))) % len(alive)]
-            found = np.asarray(attack(index))[: len(alive)]
+            found = _batchwise(attack, alive)
             inside = threat.contains(found, images[alive])
             if not inside.all():
                 raise RuntimeError(f"{stage} left its own ball; this is a bug.")
@@ -117,6 +117,19 @@ def _attack_block(defence, crafting, images, labels, threat, settings) -> dict[s
             x_adv[alive[fell]] = found[fell]
         block[stage] = standing.copy()
     return block | {"x_adv": x_adv}
+
+
+def _batchwise(attack: Callable, alive: np.ndarray) -> np.ndarray:
+    """Attack the examples of these indices in batches, two at a time, each filled to a bucket."""
+    batches = -(-len(alive) // BUCKETS[-1])
+    if len(alive) >= BATCHES * BUCKETS[0]:
+        batches = max(batches, BATCHES)
+
+    def one(part):
+        filled = part[np.arange(_bucket(len(part))) % len(part)]
+        return np.asarray(attack(filled))[: len(part)]
+
+    return np.concatenate(list(at_once(one, np.array_split(alive, batches))))
 
 
 def _stages(

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.pgd import pgd, random_start
 from keras_aaa.checks import check_number
+from keras_aaa.evaluation.at_once import BATCHES, at_once
 from keras_aaa.evaluation.batch_size import fastest_batch
 from keras_aaa.models.precision import Bfloat16Copy
 from keras_aaa.threat_model import ThreatModel
@@ -104,10 +105,13 @@ def survive_pgd(
     crafting = Bfloat16Copy(defence) if precision == "bfloat16" else defence
     common = {"threat": threat, "step_size": test.step_size}
 
-    def probe(size):
-        pgd(crafting, images[:size], labels[:size], steps=PROBED_STEPS, **common).numpy()
+    def probed(size):
+        return pgd(crafting, images[:size], labels[:size], steps=PROBED_STEPS, **common).numpy()
 
-    batch = fastest_batch(probe, len(labels))
+    def probe(size):
+        list(at_once(probed, [size] * BATCHES))
+
+    batch = fastest_batch(probe, -(-len(labels) // BATCHES))
     if start is None:
         start = random_start(images, threat, test.seed)
     alive, done = np.arange(len(labels)), 0
@@ -137,11 +141,11 @@ def craft(
     on_batch: Callable[[int], None] = lambda done: None,
     batch: int = BATCH,
 ) -> np.ndarray:
-    """Return the adversarial images of an attack that is run batch by batch.
+    """Return the adversarial images of an attack that is run batch by batch, two at a time.
 
     Args:
-        attack: attack(x, y, picked, index) -> x_adv; `picked` are the examples' indices, `index`
-            counts the batches.
+        attack: attack(x, y, picked, index) -> x_adv, in any thread; `picked` are the examples'
+            indices, `index` counts the batches.
         images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
         threat: the ball, which is checked.
         on_batch: called after each batch with its number of examples.
@@ -151,8 +155,13 @@ def craft(
         RuntimeError: if the attack left the ball.
     """
     x_adv = np.empty(images.shape, np.float32)
-    for index, (picked, count) in enumerate(_batches(len(labels), batch)):
-        found = attack(tf.gather(images, picked), tf.gather(labels, picked), picked, index)
+    batches = list(enumerate(_batches(len(labels), batch)))
+
+    def one(numbered):
+        index, (picked, _) = numbered
+        return attack(tf.gather(images, picked), tf.gather(labels, picked), picked, index)
+
+    for (index, (_, count)), found in zip(batches, at_once(one, batches), strict=True):
         x_adv[index * batch : index * batch + count] = found[:count]
         on_batch(count)
     if not threat.contains(x_adv, images).all():
