@@ -90,7 +90,9 @@ class Run:
 def main(argv):
     study = _sized(study_for(FLAGS.dataset))
     makers = {**study.tables, "table4": None, **study.figures, "sanity": None}
-    wanted = [name for name in FLAGS.only or makers if lookup("table or figure", name, makers) or 1]
+    wanted = FLAGS.only or list(makers)
+    for name in wanted:
+        lookup("table or figure", name, makers)
     setting, threat = run_setting(), threat_for(FLAGS.dataset)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     count = test_examples(spec.examples["test"])
@@ -110,6 +112,8 @@ def main(argv):
             cells += _gradients(run, study)
         elif name in study.figures:
             figures[name] = _figure(run, study, study.figures[name], setting.workdir / name)
+    if not setting.chief:
+        return
     result = {
         "command": command_line("experiments.revisiting"),
         "dataset": FLAGS.dataset,
@@ -222,11 +226,13 @@ def _sanity(run: Run, study: Study) -> dict[str, list[dict]]:
 
 
 def _save(run: Run, study: Study, result: dict) -> None:
-    """Save the first seed's models that are for users, with what is measured of them."""
+    """Save those of the first seed's models that are for users, with what is measured of them."""
     root = run.folder.parent / "zoo"
     source = run.models.trained("classifier", 0)
     source = dataclasses.replace(source, name=study.zoo["classifier"])
     for role, name in study.zoo.items():
+        if not run.models.was_asked_for(role, 0):
+            continue
         trained = _as_classifier(run.models.trained(role, 0))
         before = source if role == "autoencoder" else None
         defence = run.models.defence(ZOO_DEFENCES[role], 0)

@@ -51,6 +51,10 @@ class Models:
             )
         return self._trained[role, seed]
 
+    def was_asked_for(self, role: str, seed: int) -> bool:
+        """Whether that model was trained, or read, in this run."""
+        return (role, seed) in self._trained
+
     def defence(self, name: str, seed: int) -> keras.Model:
         """Return images -> logits of a defence by the paper's name for it, "AE-C" for example."""
         if (name, seed) not in self._defences:
