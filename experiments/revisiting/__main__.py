@@ -228,13 +228,14 @@ def _sanity(run: Run, study: Study) -> dict[str, list[dict]]:
 def _save(run: Run, study: Study, result: dict) -> None:
     """Save those of the first seed's models that are for users, with what is measured of them."""
     root = run.folder.parent / "zoo"
-    source = run.models.trained("classifier", 0)
-    source = dataclasses.replace(source, name=study.zoo["classifier"])
     for role, name in study.zoo.items():
         if not run.models.was_asked_for(role, 0):
             continue
         trained = _as_classifier(run.models.trained(role, 0))
-        before = source if role == "autoencoder" else None
+        before = None
+        if role == "autoencoder":
+            source = run.models.trained("classifier", 0)
+            before = dataclasses.replace(source, name=study.zoo["classifier"])
         defence = run.models.defence(ZOO_DEFENCES[role], 0)
         rows = []
         for attack in (Attack("clean"), Attack("pgd", study.sanity)):
