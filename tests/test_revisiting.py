@@ -141,7 +141,11 @@ def test_bad_flags_are_one_line(tmp_path, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "part", ["classifier", "autoencoder", pytest.param("substitute", marks=pytest.mark.slow)]
+    "part",
+    [
+        "autoencoder",
+        *(pytest.param(p, marks=pytest.mark.slow) for p in ("classifier", "substitute")),
+    ],
 )
 def test_the_papers_size_of_cifar10_takes_two_steps(part, tmp_path):
     architectures = STUDIES["cifar10"].architectures
