@@ -140,13 +140,10 @@ def test_bad_flags_are_one_line(tmp_path, arguments, message):
     assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        "autoencoder",
-        *(pytest.param(p, marks=pytest.mark.slow) for p in ("classifier", "substitute")),
-    ],
-)
+LARGE = [pytest.param(part, marks=pytest.mark.slow) for part in ("classifier", "substitute")]
+
+
+@pytest.mark.parametrize("part", ["autoencoder", *LARGE])
 def test_the_papers_size_of_cifar10_takes_two_steps(part, tmp_path):
     architectures = STUDIES["cifar10"].architectures
     random = np.random.default_rng(0)
