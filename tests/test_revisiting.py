@@ -99,6 +99,7 @@ def test_tables_give_mean_deviation_and_the_papers_number():
     assert second[2] == [["FGSM", "1,000", "0.002 ± 0.001 (0.00089)"]]
 
 
+@pytest.mark.slow
 def test_the_command_trains_attacks_and_saves(tmp_path):
     command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}"]
     command += ["--recipe=smoke", "--epochs=1", "--seeds=2", "--eval_examples=20"]
