@@ -5,6 +5,7 @@ Paper: AAA, "Future Work"; the estimator is that of Chen et al. 2017, "ZOO", and
 2018, "Black-box Adversarial Attacks with Limited Queries and Information".
 """
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent import futures
@@ -49,6 +50,7 @@ class Queries:
     _thread: futures.ThreadPoolExecutor = field(
         default_factory=lambda: futures.ThreadPoolExecutor(1), init=False, repr=False
     )
+    _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities, float32 [n, classes].
@@ -63,6 +65,12 @@ class Queries:
         return np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
 
     def _ask(self, images: np.ndarray) -> np.ndarray:
+        # One at a time: batches of an evaluation that run side by side would wait for each other's
+        # answers on their own time limits.
+        with self._turn:
+            return self._asked(images)
+
+    def _asked(self, images: np.ndarray) -> np.ndarray:
         for attempt in range(self.attempts):
             if attempt:
                 time.sleep(self.pause * 2 ** (attempt - 1))

@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 import time
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +204,14 @@ def test_settings_that_cannot_be():
     ):
         with pytest.raises(ValueError, match=f"{name}: expected"):
             black_box(linear, SHAPE, CLASSES, **settings)
+
+
+def test_threads_that_ask_at_once_wait_on_no_time_limit_but_their_own():
+    def query(images):
+        time.sleep(0.2)
+        return np.full((len(images), 3), 1 / 3, np.float32)
+
+    queries = Queries(query, 3, attempts=1, seconds=0.5)
+    with futures.ThreadPoolExecutor(4) as pool:  # the last one has its answer after 0.8 s
+        list(pool.map(queries, [np.zeros((2, 4, 4, 1), np.float32)] * 4))
+    assert queries.count == 8
