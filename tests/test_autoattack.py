@@ -157,6 +157,27 @@ def test_square_needs_no_gradient_and_lowers_the_margin(fitted, digits):
         square(fitted, images, labels, threat=ThreatModel("l2", 1.0), queries=5)
 
 
+def test_square_does_not_ask_about_images_that_stayed_as_they_were():
+    asked = []
+
+    def count(x):
+        asked.append(len(x))
+        return x
+
+    def black_box(x):
+        flat = tf.reshape(tf.numpy_function(count, [x], tf.float32), (-1, 1))
+        return tf.concat([flat, -flat], axis=-1)
+
+    # A square on one pixel moves it to one end of the ball or the other: half of them are there.
+    images, labels = tf.fill((50, 1, 1, 1), 0.5), tf.zeros(50, tf.int64)
+    found = square(black_box, images, labels, threat=EASY, queries=40)
+    np.testing.assert_allclose(found, np.full((50, 1, 1, 1), 0.4), atol=1e-6)
+    assert asked[0] == 50
+    # Once at the end that fools most, no image is bettered: a square asks with probability 1/2.
+    assert len(asked) == 41
+    assert 0.4 * 50 * 40 < sum(asked[1:]) < 0.6 * 50 * 40
+
+
 def test_square_in_rounds_is_square_at_once(fitted, digits):
     images, labels = digits
     settings = {"threat": EASY, "queries": 40, "seed": 3}

@@ -21,7 +21,7 @@ from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel
 
 BLOCK = 256  # examples that go through all attacks together; what a killed run loses at the most
-BUCKETS = (8, 16, 32, 64, 128)  # batch sizes, so that few shapes are compiled
+BUCKETS = (8, 16, 32, 64, 96, 112, 120, 128)  # batch sizes, so that few shapes are compiled
 STAGES = ("clean", "apgd_ce", "apgd_t", "fab_t", "square")
 
 
