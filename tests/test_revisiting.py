@@ -71,6 +71,11 @@ def test_cells_are_crafted_on_one_model_scored_on_another_and_kept(
     times = [file.stat().st_mtime_ns for file in files]
     again = measured.measured(attack, small_classifier, other, images, labels, tmp_path)
     assert again == black and [file.stat().st_mtime_ns for file in files] == times
+    crafted = list(tmp_path.glob("*/*.npy"))
+    measured.measured(attack, other, small_classifier, images, labels, tmp_path)
+    assert list(tmp_path.glob("*/*.npy")) == crafted  # both targets see the same images
+    measured.forget_images(tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
 
 
 def test_attacks_without_a_bound_fool_a_plain_classifier(small_classifier, digits, tmp_path):

@@ -33,7 +33,12 @@ from experiments.common_flags import (
 from experiments.console import command_line, friendly
 from experiments.paper import revisiting_value
 from experiments.recipes import recipe_for
-from experiments.revisiting.measured import gradient_amplitude, measured, parameters
+from experiments.revisiting.measured import (
+    forget_images,
+    gradient_amplitude,
+    measured,
+    parameters,
+)
 from experiments.revisiting.models import Models
 from experiments.revisiting.study import PGD_STEPS, Attack, Figure, Study, Table, study_for
 from experiments.revisiting.tables import tables
@@ -127,6 +132,7 @@ def main(argv):
     }
     write_json(setting.workdir / "result.json", result)
     _save(run, study, result)
+    forget_images(run.folder)
     for title, header, body in tables(result):
         table = Printed(*header, title=title, title_justify="left")
         for row in body:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.results import Accuracy, write_json
 from keras_aaa.threat_model import ThreatModel
 
+IMAGES = "images"  # the folder of adversarial images, in that of the results
 UNBOUNDED = ThreatModel("l2", 1e3)  # no image in [0, 1] is further from another
 
 
@@ -38,7 +40,8 @@ def measured(
         target: the defence that is scored.
         crafted_on: the model the attack sees; the target itself in a white-box attack.
         images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
-        folder: where results are kept; they count for the same weights and settings only.
+        folder: where results are kept, and the adversarial images till forget_images; they count
+            for the same weights and settings only.
     """
     key = {
         "attack": dataclasses.asdict(attack),
@@ -47,13 +50,12 @@ def measured(
         "crafted_on": fingerprint(crafted_on),
         "examples": len(labels),
     }
-    return kept(folder, key, lambda: _measure(attack, target, crafted_on, images, labels))
+    return kept(folder, key, lambda: _measure(attack, target, crafted_on, images, labels, folder))
 
 
 def kept(folder: Path, key: dict, measure: Callable[[], dict]) -> dict:
     """Return what `measure` gives, or what it gave for the same key in an earlier run."""
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    path = folder / f"{name[:16]}.json"
+    path = folder / f"{_digest(key)}.json"
     if not path.exists():
         write_json(path, {"key": key, "measured": measure()})
     return json.loads(path.read_text())["measured"]
@@ -90,20 +92,44 @@ def parameters(attack: Attack) -> dict:
     return PARAMETERS.get(attack.name, {})
 
 
-def _measure(attack: Attack, target, crafted_on, images, labels) -> dict:
+def forget_images(folder: Path) -> None:
+    """Delete the adversarial images that `measured` keeps, for those of one model serve several."""
+    shutil.rmtree(folder / IMAGES, ignore_errors=True)
+
+
+def _measure(attack: Attack, target, crafted_on, images, labels, folder: Path) -> dict:
     standing = correct(target, images, labels)
-    x_adv = _crafted(attack, crafted_on, images, labels)
+    x_adv = images
     if attack.name != "clean":
+        x_adv = _kept_images(attack, crafted_on, images, labels, folder / IMAGES)
         standing &= correct(target, x_adv, labels)
     moved = np.reshape(np.asarray(x_adv) - np.asarray(images), (len(labels), -1))
     length = float(np.linalg.norm(moved, axis=1).mean())
     return Accuracy(int(standing.sum()), len(standing)).to_json() | {"mean_l2": length}
 
 
+def _kept_images(attack: Attack, model, images, labels, folder: Path) -> np.ndarray:
+    key = {
+        "attack": dataclasses.asdict(attack),
+        "parameters": parameters(attack),
+        "crafted_on": fingerprint(model),
+        "examples": len(labels),
+    }
+    path = folder / f"{_digest(key)}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"writing-{path.name}")
+        np.save(temporary, _crafted(attack, model, images, labels))
+        temporary.replace(path)
+    return np.load(path)
+
+
+def _digest(key: dict) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _crafted(attack: Attack, model, images, labels):
     threat = threat_of(attack)
-    if attack.name == "clean":
-        return images
     if attack.name == "autoattack":
         return autoattack(model, images, labels, threat=threat)["x_adv"]
     function, settings = ATTACKS[attack.name], parameters(attack)
