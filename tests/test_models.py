@@ -7,7 +7,6 @@ from keras import layers
 
 from keras_aaa.models import ARCHITECTURES, build, defend
 from keras_aaa.models.precision import Bfloat16Copy, choose_precision
-from keras_aaa.models.softmax import as_logits
 
 
 def table(model):
@@ -233,64 +232,6 @@ def test_bad_sizes_and_names_are_refused():
         build("u_net")
     with pytest.raises(TypeError, match="widht"):
         build("unet", widht=8)
-
-
-def test_defend_composes_and_shares_the_models(small_autoencoder, small_classifier, digits):
-    defended = defend(small_autoencoder, small_classifier)
-    images = digits[0][:4]
-    np.testing.assert_allclose(
-        defended(images), small_classifier(small_autoencoder(images)), rtol=1e-5, atol=1e-6
-    )
-    assert {id(v) for v in defended.variables} == {
-        id(v) for m in (small_autoencoder, small_classifier) for v in m.variables
-    }
-
-
-def test_defend_names_the_shapes_that_do_not_fit(small_autoencoder):
-    with pytest.raises(ValueError, match=r"\(32, 32, 3\).*\(28, 28, 1\)"):
-        defend(small_autoencoder, build("dnn"))
-    with pytest.raises(ValueError, match="output of its input's shape"):
-        defend(build("fc"), build("fc"))
-    with pytest.raises(TypeError, match=r"expected a keras\.Model"):
-        defend(small_autoencoder, lambda x: x)
-
-
-@pytest.mark.parametrize("ending", ["dense", "layer"])
-def test_a_softmax_is_taken_off_with_a_warning(ending, digits):
-    inputs = keras.Input((28, 28, 1))
-    hidden = layers.Dense(10, activation="softmax" if ending == "dense" else None)(
-        layers.Flatten()(inputs)
-    )
-    model = keras.Model(inputs, hidden if ending == "dense" else layers.Softmax()(hidden))
-    with pytest.warns(UserWarning, match="softmax"):
-        logits = as_logits(model)
-    probabilities = keras.ops.softmax(logits(digits[0][:8]))
-    np.testing.assert_allclose(probabilities, model(digits[0][:8]), atol=1e-6)
-
-
-@pytest.mark.parametrize("ending", ["dense", "layer", "activation"])
-@pytest.mark.parametrize("called", [False, True])
-def test_a_softmax_is_taken_off_a_sequential_model(ending, called, small_autoencoder, digits):
-    images = digits[0][:8]
-    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten()])
-    model.add(layers.Dense(10, activation="softmax" if ending == "dense" else None))
-    if ending != "dense":
-        model.add(layers.Softmax() if ending == "layer" else layers.Activation("softmax"))
-    if called:
-        model(images)
-    with pytest.warns(UserWarning, match="softmax"):
-        defended = defend(small_autoencoder, model)
-    expected = model(small_autoencoder(images))
-    np.testing.assert_allclose(keras.ops.softmax(defended(images)), expected, atol=1e-6)
-
-
-def test_a_subclassed_model_is_refused_with_a_way_out(small_autoencoder):
-    class Mine(keras.Model):
-        def call(self, images):
-            return images
-
-    with pytest.raises(ValueError, match=r"functional or sequential.*wrap a subclassed one"):
-        defend(small_autoencoder, Mine())
 
 
 @pytest.mark.parametrize("name", OF_ONE_OUTPUT)

@@ -43,14 +43,22 @@ def measured(
         folder: where results are kept, and the adversarial images till forget_images; they count
             for the same weights and settings only.
     """
-    key = {
+    crafting = {
         "attack": dataclasses.asdict(attack),
         "parameters": parameters(attack),
-        "target": fingerprint(target),
         "crafted_on": fingerprint(crafted_on),
         "examples": len(labels),
     }
-    return kept(folder, key, lambda: _measure(attack, target, crafted_on, images, labels, folder))
+    key = crafting | {"target": fingerprint(target)}
+
+    def measure():
+        x_adv = images
+        if attack.name != "clean":
+            path = folder / IMAGES / f"{_digest(crafting)}.npy"
+            x_adv = _kept_images(path, lambda: _crafted(attack, crafted_on, images, labels))
+        return _scored(target, images, x_adv, labels)
+
+    return kept(folder, key, measure)
 
 
 def kept(folder: Path, key: dict, measure: Callable[[], dict]) -> dict:
@@ -97,29 +105,18 @@ def forget_images(folder: Path) -> None:
     shutil.rmtree(folder / IMAGES, ignore_errors=True)
 
 
-def _measure(attack: Attack, target, crafted_on, images, labels, folder: Path) -> dict:
-    standing = correct(target, images, labels)
-    x_adv = images
-    if attack.name != "clean":
-        x_adv = _kept_images(attack, crafted_on, images, labels, folder / IMAGES)
-        standing &= correct(target, x_adv, labels)
+def _scored(target, images, x_adv, labels) -> dict:
+    standing = correct(target, images, labels) & correct(target, x_adv, labels)
     moved = np.reshape(np.asarray(x_adv) - np.asarray(images), (len(labels), -1))
     length = float(np.linalg.norm(moved, axis=1).mean())
     return Accuracy(int(standing.sum()), len(standing)).to_json() | {"mean_l2": length}
 
 
-def _kept_images(attack: Attack, model, images, labels, folder: Path) -> np.ndarray:
-    key = {
-        "attack": dataclasses.asdict(attack),
-        "parameters": parameters(attack),
-        "crafted_on": fingerprint(model),
-        "examples": len(labels),
-    }
-    path = folder / f"{_digest(key)}.npy"
+def _kept_images(path: Path, craft_them: Callable[[], np.ndarray]) -> np.ndarray:
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"writing-{path.name}")
-        np.save(temporary, _crafted(attack, model, images, labels))
+        np.save(temporary, craft_them())
         temporary.replace(path)
     return np.load(path)
 
