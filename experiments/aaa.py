@@ -63,6 +63,7 @@ define_recipe_flags()
 define_start_from()
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("loss", ["ce_mse"], f"Losses to train an autoencoder with: {', '.join(LOSSES)}.")
+flags.DEFINE_list("classifiers", None, "Those of the study that take part; all if not given.")
 flags.DEFINE_bool("ensemble", False, "Also train one on all classifiers, one drawn a step.")
 flags.DEFINE_integer("latent", None, "Size of the latent vector, where there is one.", 1, 65536)
 flags.DEFINE_integer("width", None, "Filters of the autoencoder's first convolution.", 1, 4096)
@@ -76,6 +77,7 @@ flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's cards; 
 
 def main(argv):
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
+    study = study.only(FLAGS.classifiers) if FLAGS.classifiers else study
     plan, setting = _plan(study), run_setting()
     test = PgdTest(study.test_steps, study.test_step_size)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)

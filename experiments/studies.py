@@ -1,6 +1,7 @@
 """What the AAA paper does on each data set, as data: which models, which attacks, which tables."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from experiments.paper import Cells
 from keras_aaa.names import lookup
@@ -34,6 +35,22 @@ class Study:
     test_steps: tuple[int, ...]  # of the PGD test attack, each reported
     test_step_size: float  # image units
     tables: dict[str, Table]  # by the classifier's zoo name
+
+    def only(self, names: Sequence[str]) -> "Study":
+        """Return the study of these classifiers alone; the source must be among them.
+
+        Raises:
+            ValueError: lists the classifiers there are.
+        """
+        for name in names:
+            lookup("classifier", name, self.classifiers)
+        if self.source not in names:
+            raise ValueError(f"classifiers: expected the source {self.source} among them.")
+        return replace(
+            self,
+            classifiers={name: self.classifiers[name] for name in names},
+            baselines=tuple(name for name in self.baselines if name in names),
+        )
 
 
 def _table(key: str) -> Table:
