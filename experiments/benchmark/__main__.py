@@ -27,13 +27,14 @@ from rich.table import Table
 import zoo
 from experiments.benchmark.contenders import CONTENDERS
 from experiments.benchmark.jobs import JOBS, Job, job_for
-from experiments.benchmark.roofline import multiply_adds, peak, per_image
+from experiments.benchmark.roofline import multiply_adds, per_image
 from experiments.benchmark.subject import Subject, load_subject
 from experiments.benchmark.tables import tables
 from experiments.console import command_line, friendly
 from keras_aaa.evaluation import correct
 from keras_aaa.figures import bar_chart
 from keras_aaa.models.fingerprint import fingerprint
+from keras_aaa.models.peak import peak
 from keras_aaa.results import Accuracy, provenance, write_json
 
 FLAGS = flags.FLAGS

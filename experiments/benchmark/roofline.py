@@ -1,12 +1,8 @@
-"""What the machine could do: a model's multiply-adds, and the peak of a matrix product."""
+"""How much work a model is: its multiply-adds. The machine's peak is keras_aaa.models.peak."""
 
 import math
-import time
 
 import keras
-import tensorflow as tf
-
-SIZE, PRODUCTS, TRIALS = 2048, 4, 5
 
 
 def multiply_adds(model: keras.Model) -> int:
@@ -28,24 +24,3 @@ def per_image(kind: str, steps: int, forward: int) -> int:
     A training step adds the forward pass, and the way back to the image and to the weights.
     """
     return forward * {"clean": 1, "attack": 2 * steps, "training": 2 * steps + 3}[kind]
-
-
-def peak(precision: str) -> float:
-    """Return the multiply-adds a second of a square matrix product here, the best of a few."""
-    dtype = tf.as_dtype(precision)
-    a = tf.cast(tf.random.stateless_uniform((SIZE, SIZE), (0, 0)), dtype)
-
-    @tf.function
-    def products():
-        x = a
-        for _ in range(PRODUCTS):
-            x = tf.matmul(a, x) * tf.cast(1 / SIZE, dtype)
-        return tf.reduce_sum(tf.cast(x, tf.float32))
-
-    products().numpy()
-    seconds = []
-    for _ in range(TRIALS):
-        began = time.perf_counter()
-        products().numpy()
-        seconds.append(time.perf_counter() - began)
-    return PRODUCTS * SIZE**3 / min(seconds)

@@ -1,6 +1,7 @@
 """bfloat16 where it pays: which precision a machine has, and copies that compute in it."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from keras_aaa.models.folding import Nothing, foldable, folded, leaves
 from keras_aaa.models.one_channel import one_channel_layer
+from keras_aaa.models.peak import peak
 from keras_aaa.names import lookup
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -18,7 +20,7 @@ SATURATING = ("sigmoid", "tanh", "softmax", "hard_sigmoid", "log_softmax")
 
 
 def choose_precision(precision: str) -> str:
-    """Return "float32" or "bfloat16"; "auto" is bfloat16 where the hardware multiplies in it.
+    """Return "float32" or "bfloat16"; "auto" is bfloat16 where the hardware is faster in it.
 
     Raises:
         ValueError: for another word.
@@ -32,9 +34,19 @@ def choose_precision(precision: str) -> str:
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
         return "bfloat16" if capability and capability >= (8, 0) else "float32"
+    return _of_cpu()
+
+
+@cache
+def _of_cpu() -> str:
     cpu = Path("/proc/cpuinfo")
     flags = cpu.read_text() if cpu.exists() else ""
-    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+    if "avx512_bf16" not in flags and "amx_bf16" not in flags:
+        return "float32"
+    # Having the instructions is not enough. Matrix products of bfloat16 run at 1.9 times the speed
+    # of float32 on an AMD EPYC, and at half of it on an Intel Xeon whose AMX units are switched off.
+    measured = {precision: peak(precision, size=1024, trials=3) for precision in POLICIES}
+    return "bfloat16" if measured["bfloat16"] > 1.2 * measured["float32"] else "float32"
 
 
 class Bfloat16Copy:
