@@ -9,7 +9,7 @@ import tensorflow as tf
 from experiments.runs import Setting
 from keras_aaa import data
 from keras_aaa.attacks import pgd
-from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.models.fast_copy import fast_copy
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Recipe
 from keras_aaa.training.schedule import work
@@ -53,7 +53,7 @@ def announce(
 
 
 def _seconds_per_gradient(setting: Setting, defence: keras.Model, threat: ThreatModel) -> float:
-    model = Bfloat16Copy(defence) if setting.precision == "bfloat16" else defence
+    model = fast_copy(defence, setting.precision)
     images = tf.zeros((PROBE_EXAMPLES, *defence.input_shape[1:]))
     labels = tf.zeros(PROBE_EXAMPLES, tf.int64)
 

@@ -32,7 +32,8 @@ from keras_aaa.evaluation.autoattack import STAGES
 from keras_aaa.evaluation.corruptions import survive_corruptions
 from keras_aaa.evaluation.sanity import Evidence, Subject, report
 from keras_aaa.figures import eps_curve, image_grid
-from keras_aaa.models.precision import POLICIES, Bfloat16Copy, choose_precision
+from keras_aaa.models.fast_copy import fast_copy
+from keras_aaa.models.precision import POLICIES, choose_precision
 from keras_aaa.results import Accuracy, provenance, write_json
 from keras_aaa.threat_model import NORMS, THREAT_MODELS, ThreatModel
 
@@ -154,7 +155,7 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
             )
             stages = {f"autoattack {s}": (found[s], found["x_adv"]) for s in STAGES[1:-1]}
             return stages | {"autoattack": (found["square"], found["x_adv"])}
-        crafting = Bfloat16Copy(model) if precision == "bfloat16" else model
+        crafting = fast_copy(model, precision)
         settings = dict(spec.parameters)
         seed = settings.pop("seed", 0)
         seeded = is_seeded(spec.name)

@@ -41,7 +41,8 @@ from keras_aaa.knn import (
     recall,
     reduce_bank,
 )
-from keras_aaa.models.precision import POLICIES, Bfloat16Copy, choose_precision
+from keras_aaa.models.fast_copy import fast_copy
+from keras_aaa.models.precision import POLICIES, choose_precision
 from keras_aaa.results import Accuracy, provenance, write_json
 from keras_aaa.threat_model import threat_for
 
@@ -142,7 +143,7 @@ def _measure(
     behind = zoo.load(classifier)
     plain = defend(autoencoder, behind)
     defence = knn_attackable(autoencoder, behind, neighbours, "identity")
-    crafting = Bfloat16Copy(plain) if precision == "bfloat16" else plain
+    crafting = fast_copy(plain, precision)
     common = {"threat": threat, "step_size": study.test_step_size}
     standing = correct(defence, images, labels)
     table = "table9_knn" if classifier == study.source else "table10_knn_transfer_fc"

@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_aaa.attacks import fgsm, pgd
 from keras_aaa.attacks.logit_losses import cross_entropy
-from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.models.fast_copy import FastCopy
 from keras_aaa.threat_model import ThreatModel
 
 
@@ -117,7 +117,7 @@ def test_the_single_step_compiles_once(small_classifier, digits, threat):
 def test_the_weights_of_the_moment_are_attacked(small_classifier, digits, threat):
     """The compiled attack is cached by model; the model may be trained in between."""
     images, labels = digits
-    for model in (small_classifier, Bfloat16Copy(small_classifier)):
+    for model in (small_classifier, FastCopy(small_classifier, "bfloat16")):
         settings = {"threat": threat, "steps": 2, "step_size": 0.1}
         before = pgd(model, images, labels, **settings)
         small_classifier.set_weights([-w for w in small_classifier.get_weights()])

@@ -11,7 +11,7 @@ from keras_aaa.evaluation import PgdTest, batch_size, correct, craft, robustness
 from keras_aaa.evaluation.at_once import BATCHES, at_once
 from keras_aaa.evaluation.batch_size import fastest_batch
 from keras_aaa.models import build
-from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.models.fast_copy import FastCopy
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_bfloat16_crafts_nearly_the_same_but_never_scores(fitted, digits, threat
         10
     ]
     assert abs(exact.mean() - rounded.mean()) < 0.1
-    assert scored and not any(isinstance(defence, Bfloat16Copy) for defence in scored)
+    assert scored and not any(isinstance(defence, FastCopy) for defence in scored)
 
 
 def test_tests_out_of_order_are_refused():

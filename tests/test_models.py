@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_aaa.models import ARCHITECTURES, build, defend
-from keras_aaa.models.precision import Bfloat16Copy, choose_precision
+from keras_aaa.models import ARCHITECTURES, build
+from keras_aaa.models.precision import choose_precision
 
 
 def table(model):
@@ -232,26 +232,6 @@ def test_bad_sizes_and_names_are_refused():
         build("u_net")
     with pytest.raises(TypeError, match="widht"):
         build("unet", widht=8)
-
-
-@pytest.mark.parametrize("name", OF_ONE_OUTPUT)
-def test_bfloat16_copy_follows_the_model(name):
-    # Untrained, a hundred layers that add up make rounding as large as the logits.
-    model = build(name, **({"units": 3} if name == "resnet110" else {}))
-    images = np.random.default_rng(0).random((4, *model.input_shape[1:]), np.float32)
-    copy = Bfloat16Copy(model)
-    for _ in range(2):
-        expected, found = model(images, training=False).numpy(), copy(images).numpy()
-        assert found.dtype == np.float32
-        assert np.abs(found - expected).max() <= 0.05 * np.abs(expected).max()
-        for weight in model.trainable_weights:  # the copy must see the new weights
-            weight.assign(1.1 * weight)
-
-
-def test_bfloat16_copy_reaches_into_nested_models(small_autoencoder, small_classifier, digits):
-    defended = defend(small_autoencoder, small_classifier)
-    exact, rounded = defended(digits[0]), Bfloat16Copy(defended)(digits[0])
-    assert 0 < np.abs(exact - rounded).max() < 0.05
 
 
 def test_precision_by_name():

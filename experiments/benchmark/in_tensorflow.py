@@ -14,17 +14,14 @@ from experiments.benchmark.subject import Subject
 from keras_aaa.attacks import pgd
 from keras_aaa.evaluation import craft
 from keras_aaa.models import build
-from keras_aaa.models.precision import POLICIES, Bfloat16Copy
+from keras_aaa.models.fast_copy import fast_copy
+from keras_aaa.models.precision import POLICIES
 from keras_aaa.training import LOSSES, Task
 from keras_aaa.training.step import make_step
 
 
-def _model(subject: Subject, precision: str):
-    return Bfloat16Copy(subject.defence) if precision == "bfloat16" else subject.defence
-
-
 def our_pgd(subject: Subject, job: Job, precision: str):
-    model = _model(subject, precision)
+    model = fast_copy(subject.defence, precision)
     settings = {"threat": subject.threat, "steps": job.steps, "step_size": job.step_size}
 
     def attack(x, y, picked, index):
@@ -39,7 +36,7 @@ def our_pgd(subject: Subject, job: Job, precision: str):
 
 
 def our_logits(subject: Subject, job: Job, precision: str):
-    model = _model(subject, precision)
+    model = fast_copy(subject.defence, precision)
     run = tf.function(lambda images: model(images, training=False))
     return lambda images, labels: run(images).numpy()
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.models.precision import freeze
+from keras_aaa.models.fast_copy import freeze
 from keras_aaa.threat_model import ThreatModel
 
 _functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -19,7 +19,7 @@ def compiled(model, build: Callable[..., Callable], *key) -> Callable:
     """Return the tf.function of `build(defence)`, made at the first call for (model, build, key).
 
     Args:
-        model: keras.Model, Bfloat16Copy, or another callable images -> logits.
+        model: keras.Model, FastCopy, or another callable images -> logits.
         build: takes the callable images -> logits, frozen, and returns nothing but graph code.
         key: hashable settings that change the graph (not its tensor arguments).
     """

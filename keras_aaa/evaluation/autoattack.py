@@ -16,7 +16,7 @@ from keras_aaa.attacks.logit_losses import ranked_targets
 from keras_aaa.attacks.square import square
 from keras_aaa.evaluation.at_once import BATCHES, at_once
 from keras_aaa.evaluation.robustness import correct, logits_in_batches
-from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.models.fast_copy import fast_copy
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel
 
@@ -72,7 +72,7 @@ def autoattack(
             of another run.
     """
     images, labels = (np.asarray(a) for a in check_batch(images, labels, defence))
-    crafting = Bfloat16Copy(defence) if precision == "bfloat16" else defence
+    crafting = fast_copy(defence, precision)
     key = {
         "identity": identity,
         "data": _hash([images, labels]),

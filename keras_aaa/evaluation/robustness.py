@@ -16,7 +16,7 @@ from keras_aaa.attacks.pgd import pgd, random_start
 from keras_aaa.checks import check_number
 from keras_aaa.evaluation.at_once import BATCHES, at_once
 from keras_aaa.evaluation.batch_size import fastest_batch
-from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.models.fast_copy import fast_copy
 from keras_aaa.threat_model import ThreatModel
 
 BATCH = 250
@@ -91,7 +91,7 @@ def survive_pgd(
         labels: int64 [n].
         threat: the ball.
         test: steps, step size, seed.
-        precision: "bfloat16" crafts on a bfloat16 copy; the score is in float32 all the same.
+        precision: "float32" or "bfloat16", of crafting; the score is in float32 all the same.
         start: images [n, h, w, c] to begin from, in the ball; None draws them from the test's seed.
         on_batch: called after each batch with examples times steps done.
 
@@ -102,7 +102,7 @@ def survive_pgd(
     images, labels = check_batch(images, labels, defence)
     if not len(labels):
         return {steps: np.zeros(0, bool) for steps in test.steps}
-    crafting = Bfloat16Copy(defence) if precision == "bfloat16" else defence
+    crafting = fast_copy(defence, precision)
     common = {"threat": threat, "step_size": test.step_size}
 
     def probed(size):

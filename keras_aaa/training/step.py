@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_aaa.attacks.logit_losses import cross_entropy
 from keras_aaa.attacks.loop import ascend
 from keras_aaa.attacks.pgd import steepest_ascent
-from keras_aaa.models.precision import Bfloat16Copy, freeze
+from keras_aaa.models.fast_copy import fast_copy, freeze
 from keras_aaa.training.task import Task
 
 
@@ -17,8 +17,8 @@ def make_step(
 ) -> Callable:
     """Return the replica's step function.
 
-    Under "bfloat16" the attack and the frozen classifiers run as bfloat16 copies, cast once a
-    step; the trained model should have been built under mixed_bfloat16. Logits, loss and weights
+    The attack and the frozen classifiers run as fast copies, cast once a step; under "bfloat16" the
+    trained model should have been built under mixed_bfloat16. Logits, loss and weights
     are float32.
 
     Args:
@@ -37,10 +37,9 @@ def make_step(
     autoencoder = task.autoencoder
     classifiers = list(task.classifiers)
     attacked = autoencoder if autoencoder is not None else task.defences()[0]
-    if precision == "bfloat16":
-        attacked = Bfloat16Copy(attacked)
-        if autoencoder is not None:
-            classifiers = [Bfloat16Copy(c, exact_kernels=0) for c in classifiers]
+    attacked = fast_copy(attacked, precision)
+    if autoencoder is not None:
+        classifiers = [fast_copy(c, precision, exact_kernels=0) for c in classifiers]
 
     def attack(images, labels, noise, reach, eps, steps, step_size, classifier):
         first = freeze(attacked)

@@ -84,7 +84,7 @@ def train(
         optimizer.build(model.trainable_variables)
         # Stock callbacks look for model.optimizer; fit() itself is never used.
         model.compile(optimizer=optimizer)
-    # Not in the scope: the variables of bfloat16 copies hold nothing and need no mirrors.
+    # Not in the scope: the variables of fast copies hold nothing and need no mirrors.
     validate = Validator(task, *validation_data, recipe, precision, strategy)
 
     progress = Progress()

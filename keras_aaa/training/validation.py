@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_aaa.attacks.compiled import compiled
 from keras_aaa.attacks.pgd import pgd
-from keras_aaa.models.precision import Bfloat16Copy
+from keras_aaa.models.fast_copy import fast_copy
 from keras_aaa.training.distribution import share, total
 from keras_aaa.training.losses import Loss
 from keras_aaa.training.recipe import Recipe
@@ -21,7 +21,7 @@ class Validator:
         task: what is trained.
         images, labels: the validation examples.
         recipe: gives the number of PGD steps.
-        precision: "bfloat16" crafts on a bfloat16 copy; the score is in the model's own precision.
+        precision: "float32" or "bfloat16", of crafting; the score is in the model's own.
         strategy: its workers share the batches, and all learn the same figures.
     """
 
@@ -37,8 +37,7 @@ class Validator:
         self.task, self.images, self.labels, self.recipe = task, images, labels, recipe
         self.strategy = strategy
         self.defences, self.reconstructing = task.defences(), task.reconstructing()
-        crafting = Bfloat16Copy if precision == "bfloat16" else lambda model: model
-        self.crafting = [crafting(defence) for defence in self.defences]
+        self.crafting = [fast_copy(defence, precision) for defence in self.defences]
 
     def __call__(self) -> dict[str, float]:
         """Return val_accuracy, val_loss and, for a threat, val_robust_accuracy.
