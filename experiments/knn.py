@@ -1,18 +1,22 @@
 """kNN reconstruction beside the paper's numbers, and attacked through the neighbours.
 
     python -m experiments.knn --dataset=mnist                # Tables 9 and 10, seconds included
-    python -m experiments.knn --dataset=mnist --search=approximate   # faiss, its recall measured
+    python -m experiments.knn --dataset=mnist --search=approximate   # accuracies with faiss' search
     python -m experiments.knn --dataset=mnist --reduce=128   # a bank of principal components
 
 The paper's columns attack the defence without its neighbours ("as printed"). Beside them: PGD
 through the neighbours (BPDA: the identity and a soft mean in their place, whichever does more), and
-Square on a few examples. Result: result.json in the run's folder.
+Square on a few examples. Each search is timed on all test images, the approximate one where faiss
+is installed, and its recall measured. Result: result.json in the run's folder; a run that was
+broken off goes on after the last classifier that it measured.
 
 Paper: AAA Tables 9 and 10.
 """
 
+import importlib.util
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +27,18 @@ import zoo
 from experiments.aaa_models import autoencoder_name
 from experiments.common_flags import test_examples
 from experiments.console import command_line, friendly
+from experiments.kept import kept
 from experiments.paper import Cells, paper_accuracy
 from experiments.studies import STUDIES, Study, study_for
 from experiments.tables import print_tables
 from keras_aaa import data, defend
-from keras_aaa.attacks import pgd, square
-from keras_aaa.evaluation import correct, craft
+from keras_aaa.attacks import square
+from keras_aaa.evaluation import PgdTest, correct, craft, survive_pgd
 from keras_aaa.knn import (
     MEMORY,
+    Bank,
     KnnReconstruction,
+    Search,
     approximate_search,
     build_bank,
     encoder,
@@ -41,17 +48,18 @@ from keras_aaa.knn import (
     recall,
     reduce_bank,
 )
-from keras_aaa.models.fast_copy import fast_copy
+from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.precision import POLICIES, choose_precision
 from keras_aaa.results import Accuracy, provenance, write_json
 from keras_aaa.threat_model import threat_for
 
 FLAGS = flags.FLAGS
+SEARCHES = ("exact", "approximate")
 WITH_KNN = [name for name in STUDIES if name != "cifar10"]  # a U-Net decodes not from its latent
 flags.DEFINE_enum("dataset", "mnist", WITH_KNN, "Data set.")
 flags.DEFINE_list("loss", ["ce", "mse", "ce_mse"], "Which of the zoo's autoencoders.")
 flags.DEFINE_integer("k", 10, "Neighbours.", 1)
-flags.DEFINE_enum("search", "exact", ["exact", "approximate"], "Approximate: the extra knn.")
+flags.DEFINE_enum("search", "exact", SEARCHES, "Approximate: the extra knn.")
 flags.DEFINE_enum("precision", "auto", [*POLICIES, "auto"], "Of crafting, and of an exact search.")
 flags.DEFINE_integer("reduce", 0, "Principal components that the bank keeps; 0 keeps all.", 0)
 flags.DEFINE_integer("bank_examples", 0, "Training examples in the bank; 0 takes all.", 0)
@@ -64,63 +72,104 @@ flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_D
 flags.DEFINE_string("workdir", None, "The run's folder; runs/knn_<dataset> by default.")
 
 SURROGATES = ("identity", "soft")
+RECALLED = 500  # test images that the recall is measured on
 
 
 def main(argv):
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
-    images, labels = data.first(
-        data.load(FLAGS.dataset, "test", FLAGS.data_dir),
-        test_examples(spec.examples["test"]),
-    )
-    train = data.load(FLAGS.dataset, "train", FLAGS.data_dir).map(lambda image, label: image)
-    rows, seconds, found_recall = [], {}, {}
+    test_examples(spec.examples["test"])  # says if there are not so many
+    test = data.first(data.load(FLAGS.dataset, "test", FLAGS.data_dir), spec.examples["test"])
+    workdir = Path(FLAGS.workdir or f"runs/knn_{FLAGS.dataset}")
+    rows, searches = [], []
     for loss in FLAGS.loss:
-        name = autoencoder_name(FLAGS.dataset, loss)
-        autoencoder = zoo.load(name)
-        began = time.monotonic()
-        bank = build_bank(
-            autoencoder, train, FLAGS.bank_examples or spec.examples["train"], FLAGS.dataset
-        )
-        if FLAGS.reduce:
-            bank = reduce_bank(bank, FLAGS.reduce)
-        seconds[f"{name}: bank"] = time.monotonic() - began
-        precision = choose_precision(FLAGS.precision)
-        exact = exact_search(bank, precision, 1e9 * FLAGS.memory_gb)
-        search = exact
-        if FLAGS.search == "approximate":
-            began = time.monotonic()
-            search = approximate_search(bank)
-            seconds[f"{name}: index"] = time.monotonic() - began
-        neighbours = knn_reconstruction(autoencoder, bank, FLAGS.k, search)
-        queries = bank.reduce(tf.reshape(_encode(autoencoder, images), (len(labels), -1)))
-        began = time.monotonic()
-        found = search(queries, FLAGS.k)
-        found.numpy()
-        seconds[f"{name}: neighbours of {len(labels)} images"] = time.monotonic() - began
-        truth = exact_search(bank, "float32", 1e9 * FLAGS.memory_gb)(queries[:500], FLAGS.k)
-        found_recall[name] = recall(found[:500], truth)
-        for classifier in study.classifiers:
-            rows += _measure(
-                study, threat, autoencoder, classifier, neighbours, loss, images, labels, precision
-            )
-        del bank, exact, search, neighbours  # one bank at a time
+        measured, timed = _of_autoencoder(loss, study, threat, test, workdir / "kept")
+        rows += measured
+        searches += timed
     result = {
         "command": command_line("experiments.knn"),
+        "dataset": FLAGS.dataset,
         "threat": {"norm": threat.norm, "eps": threat.eps},
         "precision": {"crafting": choose_precision(FLAGS.precision), "scoring": "float32"},
         "measurements": rows,
-        "recall": found_recall,
-        "seconds": seconds,
+        "searches": searches,
         "provenance": provenance(),
     }
-    workdir = Path(FLAGS.workdir or f"runs/knn_{FLAGS.dataset}")
     write_json(workdir / "result.json", result)
     print_tables(result)
-    for what, spent in seconds.items():
-        print(f"{what}: {spent:.1f} s")
-    for name, share in found_recall.items():
-        print(f"{name}: recall@{FLAGS.k} {share:.3f}")
+
+
+def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
+    """Rows of accuracies and of searches; the bank is gone when it returns."""
+    name = autoencoder_name(FLAGS.dataset, loss)
+    autoencoder, (images, labels) = zoo.load(name), test
+    train = data.load(FLAGS.dataset, "train", FLAGS.data_dir).map(lambda image, label: image)
+    size = data.image_spec(FLAGS.dataset, FLAGS.data_dir).examples["train"]
+    began = time.monotonic()
+    bank = build_bank(autoencoder, train, FLAGS.bank_examples or size, FLAGS.dataset)
+    if FLAGS.reduce:
+        bank = reduce_bank(bank, FLAGS.reduce)
+    built = {"autoencoder": name, "bank_seconds": time.monotonic() - began}
+    settings = {
+        "bank": [bank.fingerprint, *bank.latents.shape],
+        "k": FLAGS.k,
+        "precision": choose_precision(FLAGS.precision),
+        "memory_gb": FLAGS.memory_gb,
+    }
+    searches = []
+    for kind in SEARCHES:
+        if kind == FLAGS.search or kind == "exact" or importlib.util.find_spec("faiss"):
+            key = settings | {"timed": kind, "queries": len(images)}
+            timed = partial(_timed, kind, autoencoder, bank, images)
+            searches.append(built | kept(folder, key, timed))
+    neighbours = knn_reconstruction(autoencoder, bank, FLAGS.k, _search(FLAGS.search, bank))
+    n, rows = FLAGS.eval_examples or len(labels), []
+    for classifier in study.classifiers:
+        behind = zoo.load(classifier)
+        key = settings | {
+            "search": FLAGS.search,
+            "classifier": fingerprint(behind),
+            "examples": [n, FLAGS.bpda_examples, FLAGS.square_examples, FLAGS.queries],
+        }
+        measure = partial(
+            _accuracies, study, threat, autoencoder, behind, neighbours, images[:n], labels[:n]
+        )
+        table = "table9_knn" if classifier == study.source else "table10_knn_transfer_fc"
+        cells = (Cells(table, row=f"{FLAGS.dataset}_"),)
+        where = {"table": f"{table}_{FLAGS.dataset}", "row": f"aaa_{loss}"}
+        for found in kept(folder, key, measure)["accuracies"]:
+            column = found["attack"] + str(found["steps"] or "")
+            paper = paper_accuracy(cells, f"aaa_{loss}", column)
+            rows.append({**where, "classifier": classifier, **found, "paper": paper})
+    return rows, searches
+
+
+def _search(kind: str, bank: Bank) -> Search:
+    if kind == "approximate":
+        return approximate_search(bank)
+    return exact_search(bank, choose_precision(FLAGS.precision), 1e9 * FLAGS.memory_gb)
+
+
+def _timed(kind: str, autoencoder, bank: Bank, images) -> dict:
+    """Seconds of a search for the neighbours of all images, and its recall on the first ones."""
+    began = time.monotonic()
+    search = _search(kind, bank)
+    index_seconds = time.monotonic() - began
+    queries = bank.reduce(tf.reshape(_encode(autoencoder, images), (len(images), -1)))
+    began = time.monotonic()
+    found = search(queries, FLAGS.k)
+    found.numpy()
+    seconds = time.monotonic() - began
+    truth = exact_search(bank, "float32", 1e9 * FLAGS.memory_gb)(queries[:RECALLED], FLAGS.k)
+    return {
+        "search": kind,
+        "latents": list(bank.latents.shape),
+        "queries": len(images),
+        "k": FLAGS.k,
+        "index_seconds": index_seconds,
+        "seconds": seconds,
+        "recall": recall(found[:RECALLED], truth),
+    }
 
 
 def _encode(autoencoder, images):
@@ -128,70 +177,47 @@ def _encode(autoencoder, images):
     return tf.concat([encode(images[i : i + 250]) for i in range(0, len(images), 250)], axis=0)
 
 
-def _measure(
+def _accuracies(
     study: Study,
     threat,
     autoencoder,
-    classifier: str,
+    behind,
     neighbours: KnnReconstruction,
-    loss: str,
     images,
     labels,
-    precision: str,
-) -> list[dict]:
-    """Rows of one classifier behind one autoencoder."""
-    behind = zoo.load(classifier)
-    plain = defend(autoencoder, behind)
+) -> dict[str, list[dict]]:
+    """Clean and attacked accuracies of one classifier behind one autoencoder."""
+    plain, precision = defend(autoencoder, behind), choose_precision(FLAGS.precision)
     defence = knn_attackable(autoencoder, behind, neighbours, "identity")
-    crafting = fast_copy(plain, precision)
-    common = {"threat": threat, "step_size": study.test_step_size}
     standing = correct(defence, images, labels)
-    table = "table9_knn" if classifier == study.source else "table10_knn_transfer_fc"
-    cells = (Cells(table, row=f"{FLAGS.dataset}_"),)
-    row, rows = f"aaa_{loss}", []
+    found = []
 
     def add(attack: str, steps: int | None, mask: np.ndarray) -> None:
-        column = attack + str(steps or "")
         accuracy = Accuracy(int(mask.sum()), len(mask)).to_json()
-        where = {"table": f"{table}_{FLAGS.dataset}", "row": row, "classifier": classifier}
-        paper = paper_accuracy(cells, row, column)
-        rows.append({**where, "attack": attack, "steps": steps, **accuracy, "paper": paper})
+        found.append({"attack": attack, "steps": steps, **accuracy})
 
-    add("clean", None, standing)
-    start, done, alive = None, 0, standing
-    for steps in study.test_steps:
-        x_adv = craft(
-            lambda x, y, picked, index, start=start, more=steps - done: pgd(
-                crafting,
-                x,
-                y,
-                steps=more,
-                start=None if start is None else tf.gather(start, picked),
-                seed=index,
-                **common,
-            ),
-            images,
-            labels,
-            threat,
-        )
-        alive = alive & correct(defence, x_adv, labels)
-        start, done = x_adv, steps
-        add("pgd", steps, alive)
-
-    n = FLAGS.bpda_examples
-    survived = standing[:n]
-    for surrogate in SURROGATES:
-        attacked = knn_attackable(autoencoder, behind, neighbours, surrogate)
-        x_adv = craft(
-            lambda x, y, picked, index, attacked=attacked: pgd(
-                attacked, x, y, steps=study.test_steps[0], seed=index, **common
-            ),
+    def survive(attacked, steps: tuple[int, ...], precision: str, n: int) -> dict[int, np.ndarray]:
+        survived = survive_pgd(
+            attacked,
             images[:n],
             labels[:n],
-            threat,
+            threat=threat,
+            test=PgdTest(steps, study.test_step_size),
+            precision=precision,
+            judge=defence,
         )
-        survived = survived & correct(defence, x_adv, labels[:n])
-    add("bpda", study.test_steps[0], survived)
+        return {steps: standing[:n] & mask for steps, mask in survived.items()}
+
+    add("clean", None, standing)
+    for steps, mask in survive(plain, study.test_steps, precision, len(labels)).items():
+        add("pgd", steps, mask)
+
+    n, steps = FLAGS.bpda_examples, study.test_steps[0]
+    through = [
+        survive(knn_attackable(autoencoder, behind, neighbours, surrogate), (steps,), "float32", n)
+        for surrogate in SURROGATES
+    ]
+    add("bpda", steps, np.logical_and.reduce([survived[steps] for survived in through]))
 
     n = FLAGS.square_examples
     x_adv = craft(
@@ -203,7 +229,7 @@ def _measure(
         threat,
     )
     add("square", None, standing[:n] & correct(defence, x_adv, labels[:n]))
-    return rows
+    return {"accuracies": found}
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ TITLES = {
     "evaluation": "Accuracy under attack",
     "crafting_mnist": "MNIST, what crafting in bfloat16 changes",
 }
+DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+PAPER_SEARCH = {"mnist": "about 5 minutes", "fashion_mnist": "about 13 hours"}
 
 
 def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
@@ -74,6 +76,32 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         if any(m["paper"] is not None for m in cells):
             title += "; in brackets the paper's"
         yield title, ["", *attacks], body
+    if "searches" in result:
+        yield _searches(result)
+
+
+def _searches(result: dict) -> tuple[str, list[str], list[list[str]]]:
+    """What neighbours cost, and how many of the true ones are found."""
+    rows = result["searches"]
+    k, queries = rows[0]["k"], rows[0]["queries"]
+    title = (
+        f"{DATASETS[result['dataset']]}, the {k} nearest of the bank's latents for {queries:,} "
+        f"test images; the paper's search took {PAPER_SEARCH[result['dataset']]}"
+    )
+    header = ["", "bank", "search", "bank built, s", "index built, s", "searched, s", f"recall@{k}"]
+    body = [
+        [
+            row["autoencoder"],
+            "{:,} x {:,}".format(*row["latents"]),
+            row["search"],
+            f"{row['bank_seconds']:.1f}",
+            f"{row['index_seconds']:.1f}",
+            f"{row['seconds']:.1f}",
+            f"{row['recall']:.3f}",
+        ]
+        for row in rows
+    ]
+    return title, header, body
 
 
 def print_tables(result: dict) -> None:

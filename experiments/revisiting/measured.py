@@ -1,8 +1,6 @@
 """One cell: a defence's accuracy on images crafted on it or on another, kept in a file."""
 
 import dataclasses
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.attack_specs import is_seeded
+from experiments.kept import digest, kept
 from experiments.revisiting.study import PARAMETERS, PGD_STEPS, Attack
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.evaluation import autoattack, correct, craft
 from keras_aaa.models.fingerprint import fingerprint
-from keras_aaa.results import Accuracy, write_json
+from keras_aaa.results import Accuracy
 from keras_aaa.threat_model import ThreatModel
 
 IMAGES = "images"  # the folder of adversarial images, in that of the results
@@ -54,19 +53,11 @@ def measured(
     def measure():
         x_adv = images
         if attack.name != "clean":
-            path = folder / IMAGES / f"{_digest(crafting)}.npy"
+            path = folder / IMAGES / f"{digest(crafting)}.npy"
             x_adv = _kept_images(path, lambda: _crafted(attack, crafted_on, images, labels))
         return _scored(target, images, x_adv, labels)
 
     return kept(folder, key, measure)
-
-
-def kept(folder: Path, key: dict, measure: Callable[[], dict]) -> dict:
-    """Return what `measure` gives, or what it gave for the same key in an earlier run."""
-    path = folder / f"{_digest(key)}.json"
-    if not path.exists():
-        write_json(path, {"key": key, "measured": measure()})
-    return json.loads(path.read_text())["measured"]
 
 
 def gradient_amplitude(defence: keras.Model, images, folder: Path) -> dict:
@@ -119,10 +110,6 @@ def _kept_images(path: Path, craft_them: Callable[[], np.ndarray]) -> np.ndarray
         np.save(temporary, craft_them())
         temporary.replace(path)
     return np.load(path)
-
-
-def _digest(key: dict) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _crafted(attack: Attack, model, images, labels):

@@ -79,6 +79,7 @@ def survive_pgd(
     precision: str = "float32",
     start: tf.Tensor | None = None,
     on_batch: Callable[[int], None] = lambda done: None,
+    judge: Callable | None = None,
 ) -> dict[int, np.ndarray]:
     """Return, for each number of steps, bool [n]: who is still classified correctly.
 
@@ -86,7 +87,7 @@ def survive_pgd(
     as is fastest here; each example's random start is its own, whatever the batch.
 
     Args:
-        defence: keras.Model: images -> logits, in float32.
+        defence: keras.Model or callable: images -> logits, in float32.
         images: float32 [n, h, w, c] in [0, 1].
         labels: int64 [n].
         threat: the ball.
@@ -94,11 +95,14 @@ def survive_pgd(
         precision: "float32" or "bfloat16", of crafting; the score is in float32 all the same.
         start: images [n, h, w, c] to begin from, in the ball; None draws them from the test's seed.
         on_batch: called after each batch with examples times steps done.
+        judge: who classifies what was crafted on `defence`, where that is only a part of the whole
+            or stands in for it; None for the defence itself.
 
     Raises:
         RuntimeError: if the attack left the ball.
         TypeError, ValueError: for images or labels that are not as above.
     """
+    judge = defence if judge is None else judge
     images, labels = check_batch(images, labels, defence)
     if not len(labels):
         return {steps: np.zeros(0, bool) for steps in test.steps}
@@ -126,7 +130,7 @@ def survive_pgd(
             on_batch(count * steps)
 
         x_adv = craft(attack, x, y, threat, report, batch)
-        standing = correct(defence, x_adv, y)
+        standing = correct(judge, x_adv, y)
         alive, start, done = alive[standing], x_adv[standing], steps
         survived[steps] = np.zeros(len(labels), bool)
         survived[steps][alive] = True

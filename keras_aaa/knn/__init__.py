@@ -8,13 +8,14 @@ from keras_aaa.knn.defence import (
     knn_defend,
     knn_reconstruction,
 )
-from keras_aaa.knn.exact import MEMORY, exact_search, rank
+from keras_aaa.knn.exact import MEMORY, Search, exact_search, rank
 from keras_aaa.knn.pca import reduce_bank
 
 __all__ = [
     "MEMORY",
     "Bank",
     "KnnReconstruction",
+    "Search",
     "approximate_search",
     "build_bank",
     "decoder",
