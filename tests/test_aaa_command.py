@@ -102,7 +102,9 @@ def test_folder_holds_pictures_curves_and_loadable_models(finished, digits):
 
 
 def test_models_of_the_zoo_are_measured_without_training(tmp_path):
-    code, out, err = run(tmp_path, "--from_zoo", "--loss=ce_mse", "--eval_examples=20")
+    code, out, err = run(
+        tmp_path, "--from_zoo", "--loss=ce_mse", "--eval_examples=20", "--classifiers=mnist_madry"
+    )
     assert code == 0, err[-3000:]
     assert "epoch 1/" not in out and not (tmp_path / "aaa_mnist_ce_mse").exists()
     result = json.loads((tmp_path / "result.json").read_text())
@@ -110,6 +112,7 @@ def test_models_of_the_zoo_are_measured_without_training(tmp_path):
     card = zoo.info("aaa_mnist_ce_mse")
     assert described["origin"] == "zoo" and described["commit"] == card.provenance["commit"]
     assert {m["row"] for m in result["measurements"]} == {"natural", "aaa_ce_mse"}
+    assert {m["classifier"] for m in result["measurements"]} == {"mnist_madry"}
     assert (tmp_path / "training.png").exists()
 
 
@@ -180,6 +183,8 @@ def test_the_paper_recipe_runs_two_steps(tmp_path):
         (["--loss=cemse"], "Did you mean 'ce_mse'"),
         (["--epochs=0"], "lower bound"),
         (["--data_dir=/nowhere", "--latent=0"], "latent"),
+        (["--classifiers=mnist_fc"], "expected the source mnist_madry"),
+        (["--classifiers=mnist_madri"], "Did you mean 'mnist_madry'"),
         (["--publish"], "expected --from_zoo with it"),
         (["--dataset=fashion_mnist", "--latent=8"], "has no such size"),
     ],

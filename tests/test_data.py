@@ -30,6 +30,12 @@ def test_validation_is_no_part_of_train():
     assert not train & set(validation)
 
 
+def test_what_is_at_hand_is_told_without_a_download(tmp_path, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    assert data.at_hand("mnist") and data.at_hand("mnist", str(tmp_path))
+    assert not data.at_hand("oxford_iiit_pet")
+
+
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="Did you mean 'mnist'"):
         data.load("mnistt", "train")

@@ -1,6 +1,14 @@
 """Image data sets through tensorflow-datasets; MNIST lies inside the package."""
 
 from keras_aaa.data.batches import first, training_batches
-from keras_aaa.data.load import DataNotFoundError, ImageSpec, image_spec, load
+from keras_aaa.data.load import DataNotFoundError, ImageSpec, at_hand, image_spec, load
 
-__all__ = ["DataNotFoundError", "ImageSpec", "first", "image_spec", "load", "training_batches"]
+__all__ = [
+    "DataNotFoundError",
+    "ImageSpec",
+    "at_hand",
+    "first",
+    "image_spec",
+    "load",
+    "training_batches",
+]

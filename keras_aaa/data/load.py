@@ -107,16 +107,26 @@ def _spec(builder) -> ImageSpec:
     return ImageSpec(tuple(image.shape), label.num_classes, sizes)
 
 
-def _prepared_builder(name: str, data_dir: str | None):
+def at_hand(name: str, data_dir: str | None = None) -> bool:
+    """Return whether `load` finds the set on this machine, without a download."""
+    return _find(name, data_dir)[0].is_prepared()
+
+
+def _find(name: str, data_dir: str | None):
+    """The first prepared builder, or the last one that was looked at, and where there was none."""
     tried = []
     environment = os.environ.get("TFDS_DATA_DIR")
     for folder, source in ((data_dir, "data_dir"), (environment, "TFDS_DATA_DIR")):
         if folder:
             builder = _builder(name, folder)
             if builder.is_prepared():
-                return builder
+                return builder, tried
             tried.append(f"{source}={folder}: no prepared {name!r} there")
-    builder = _builder(name, None)
+    return _builder(name, None), tried
+
+
+def _prepared_builder(name: str, data_dir: str | None):
+    builder, tried = _find(name, data_dir)
     if builder.is_prepared():
         return builder
     where = "; ".join(tried) or "TFDS_DATA_DIR is not set"
