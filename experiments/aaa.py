@@ -145,6 +145,7 @@ def _plan(study: Study) -> Plan:
         raise ValueError("--from_zoo trains nothing: leave out --train_classifiers.")
     if FLAGS.from_zoo and FLAGS.start_from:
         raise ValueError("--from_zoo trains nothing: leave out --start_from.")
+    _check_start(study)
     if FLAGS.publish and not FLAGS.from_zoo:
         raise ValueError("--publish writes onto cards of the zoo: expected --from_zoo with it.")
     recipes = {
@@ -172,6 +173,19 @@ def _plan(study: Study) -> Plan:
         FLAGS.from_zoo,
         FLAGS.start_from,
     )
+
+
+def _check_start(study: Study) -> None:
+    """Refuse a --start_from that no model of the run would begin with."""
+    if FLAGS.start_from is None or zoo.info(FLAGS.start_from).kind == "autoencoder":
+        return
+    trained = list(study.classifiers | study.unseen) * FLAGS.train_classifiers
+    trained += [f"{name}_pgd" for name in study.baselines] * FLAGS.baseline
+    if FLAGS.start_from not in trained:
+        raise ValueError(
+            f"--start_from: {FLAGS.start_from} is a classifier, which begins only its own "
+            "training; expected --train_classifiers or --baseline with it."
+        )
 
 
 def _measure(

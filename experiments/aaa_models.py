@@ -25,7 +25,8 @@ class Plan:
         beyond: whether the classifiers beyond the paper are.
         train_classifiers: train the natural classifiers even if the zoo has them.
         from_zoo: train nothing.
-        start_from: zoo name of an autoencoder whose weights the autoencoders begin with, or None.
+        start_from: zoo name of an autoencoder whose weights the autoencoders begin with, or of a
+            classifier that begins with its own; None for neither.
     """
 
     losses: dict[str, Loss]
@@ -61,7 +62,8 @@ def classifiers(setting: Setting, study: Study, plan: Plan) -> Models:
             print(f"{name}: taken from the zoo.")
             found[name] = of_zoo(name)
         else:
-            found[name] = train_in_folder(setting, name, architecture, plan.recipes["natural"])
+            start, recipe = _start(plan, name), plan.recipes["natural"]
+            found[name] = train_in_folder(setting, name, architecture, recipe, start=start)
     return Models(found)
 
 
@@ -83,7 +85,7 @@ def add_robust(
                 loss=loss,
                 threat=threat,
                 classifiers=tuple(models.classifiers[classifier] for classifier in behind),
-                start=of_zoo(plan.start_from) if plan.start_from else None,
+                start=_start(plan, model, of_any_name=True),
             )
         )
     for name in study.baselines if plan.baseline else ():
@@ -91,8 +93,25 @@ def add_robust(
         models.baselines[name] = (
             of_zoo(model)
             if plan.from_zoo
-            else train_in_folder(setting, model, study.classifiers[name], recipe, threat=threat)
+            else train_in_folder(
+                setting,
+                model,
+                study.classifiers[name],
+                recipe,
+                threat=threat,
+                start=_start(plan, model),
+            )
         )
+
+
+def _start(plan: Plan, name: str, of_any_name: bool = False) -> Trained | None:
+    """The zoo's model whose weights `name` begins with; autoencoders take any other's."""
+    given = plan.start_from
+    if given is None or not (
+        given == name or (of_any_name and zoo.info(given).kind == "autoencoder")
+    ):
+        return None
+    return of_zoo(given)
 
 
 def autoencoder_name(dataset: str, loss: str, variant: tuple[str, ...] = ()) -> str:

@@ -84,8 +84,8 @@ def define_recipe_flags(default: str = "fast") -> None:
 
 
 def define_start_from() -> None:
-    """Define --start_from, for commands that train an autoencoder of the zoo's kind."""
-    flags.DEFINE_string("start_from", None, "Zoo name of the autoencoder to begin with.")
+    """Define --start_from, for commands that train a model of the zoo's kind."""
+    flags.DEFINE_string("start_from", None, "Zoo name of the model whose weights to begin with.")
 
 
 def overridden(recipe: Recipe) -> Recipe:

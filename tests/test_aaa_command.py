@@ -163,6 +163,18 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(finished, tmp_path
         np.testing.assert_array_equal(array, found[name], err_msg=name)
 
 
+def test_a_classifier_goes_on_from_its_weights_in_the_zoo(tmp_path):
+    code, _, err = run(
+        tmp_path, "--recipe=smoke", "--loss=", "--classifiers=mnist_madry", "--train_classifiers",
+        "--start_from=mnist_madry", "--epochs=1", "--eval_examples=50",
+    )  # fmt: skip
+    assert code == 0, err[-3000:]
+    record = json.loads((tmp_path / "mnist_madry" / "run.json").read_text())
+    assert list(record["identity"]["start"]) == ["mnist_madry"]
+    # Ten steps from nothing would be far below.
+    assert record["history"][0]["val_accuracy"] > 0.97
+
+
 def test_the_paper_recipe_runs_two_steps(tmp_path):
     code, _, err = run(
         tmp_path, "--recipe=paper", "--epochs=1", "--train_examples=256", "--eval_examples=2",
@@ -185,6 +197,7 @@ def test_the_paper_recipe_runs_two_steps(tmp_path):
         (["--data_dir=/nowhere", "--latent=0"], "latent"),
         (["--classifiers=mnist_fc"], "expected the source mnist_madry"),
         (["--classifiers=mnist_madri"], "Did you mean 'mnist_madry'"),
+        (["--start_from=mnist_fc"], "expected --train_classifiers"),
         (["--publish"], "expected --from_zoo with it"),
         (["--dataset=fashion_mnist", "--latent=8"], "has no such size"),
     ],
