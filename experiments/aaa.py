@@ -105,6 +105,7 @@ def main(argv):
     result = {
         "command": command_line("experiments.aaa"),
         "dataset": FLAGS.dataset,
+        "stored_as": data.stored_as(FLAGS.dataset, FLAGS.data_dir),
         "recipe": FLAGS.recipe,
         "threat": {"norm": threat.norm, "eps": threat.eps},
         "test": {"steps": list(test.steps), "step_size": test.step_size, "seed": test.seed},

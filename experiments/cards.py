@@ -13,6 +13,12 @@ CAVEATS = (
 )
 
 
+JPEG = (
+    "Trained and measured on images that are stored as JPEG, which loses detail; accuracies on "
+    "losslessly stored originals sit a little beside these."
+)
+
+
 def artefact_card(
     run: Trained, source: Trained | None, result: dict, caveats: tuple[str, ...] = CAVEATS
 ) -> Card:
@@ -45,7 +51,7 @@ def artefact_card(
         provenance=run.record["provenance"],
         parameters=run.model.count_params(),
         measured=card_measurements(run.name, result),
-        caveats=caveats,
+        caveats=(*caveats, JPEG) if result.get("stored_as") == "jpeg" else caveats,
     )
 
 

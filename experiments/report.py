@@ -59,6 +59,8 @@ def markdown(folder: Path) -> str:
         notes = [commands, f"{machine['cores']} cores of {machine['processor']}"]
         if precision:
             notes += [f"crafted in {precision['crafting']}", f"scored in {precision['scoring']}"]
+        if result.get("stored_as") == "jpeg":
+            notes += ["images from a JPEG copy of the set"]
         parts.append(", ".join(notes) + ".\n")
     return "\n".join(parts)
 

@@ -36,6 +36,10 @@ def test_what_is_at_hand_is_told_without_a_download(tmp_path, monkeypatch):
     assert not data.at_hand("oxford_iiit_pet")
 
 
+def test_how_images_are_stored():
+    assert data.stored_as("mnist") == "png"
+
+
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="Did you mean 'mnist'"):
         data.load("mnistt", "train")

@@ -1,7 +1,7 @@
 """Image data sets through tensorflow-datasets; MNIST lies inside the package."""
 
 from keras_aaa.data.batches import first, training_batches
-from keras_aaa.data.load import DataNotFoundError, ImageSpec, at_hand, image_spec, load
+from keras_aaa.data.load import DataNotFoundError, ImageSpec, at_hand, image_spec, load, stored_as
 
 __all__ = [
     "DataNotFoundError",
@@ -10,5 +10,6 @@ __all__ = [
     "first",
     "image_spec",
     "load",
+    "stored_as",
     "training_batches",
 ]

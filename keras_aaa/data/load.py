@@ -107,6 +107,17 @@ def _spec(builder) -> ImageSpec:
     return ImageSpec(tuple(image.shape), label.num_classes, sizes)
 
 
+def stored_as(name: str, data_dir: str | None = None) -> str:
+    """Return "jpeg" or "png", as the set's first test image is stored; raises as `load` does.
+
+    A copy of cifar10 in JPEG is not the original: accuracies on it sit a little beside.
+    """
+    builder = _prepared_builder(name, data_dir)
+    encoded = builder.as_dataset(split="test", decoders={"image": tfds.decode.SkipDecoding()})
+    first = next(iter(encoded.take(1)))["image"].numpy()
+    return "jpeg" if first.startswith(b"\xff\xd8") else "png"
+
+
 def at_hand(name: str, data_dir: str | None = None) -> bool:
     """Return whether `load` finds the set on this machine, without a download."""
     return _find(name, data_dir)[0].is_prepared()
