@@ -125,7 +125,7 @@ def at_hand(name: str, data_dir: str | None = None) -> bool:
 
 def _find(name: str, data_dir: str | None):
     """The first prepared builder, or the last one that was looked at, and where there was none."""
-    tried = []
+    tried: list[str] = []
     environment = os.environ.get("TFDS_DATA_DIR")
     for folder, source in ((data_dir, "data_dir"), (environment, "TFDS_DATA_DIR")):
         if folder:
