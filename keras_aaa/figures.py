@@ -31,7 +31,8 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], path
     right.set_title("dashed: clean; solid: under PGD", fontsize=10)
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(loc="outside lower center", ncols=4, fontsize=9)
+    if histories:
+        figure.legend(loc="outside lower center", ncols=4, fontsize=9)
     _save(figure, path)
 
 
