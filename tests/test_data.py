@@ -30,8 +30,7 @@ def test_validation_is_no_part_of_train():
     assert not train & set(validation)
 
 
-def test_what_is_at_hand_is_told_without_a_download(tmp_path, monkeypatch):
-    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+def test_what_is_at_hand_is_told_without_a_download(tmp_path):
     assert data.at_hand("mnist") and data.at_hand("mnist", str(tmp_path))
     assert not data.at_hand("oxford_iiit_pet")
 
