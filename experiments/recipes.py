@@ -78,7 +78,8 @@ _CIFAR_PAPER = Recipe(
     shift=4,
     flip=1,
 )
-# N-FGSM, then two steps of PGD; small batches, since a short run gains from many updates.
+# N-FGSM, then two steps of PGD. A first choice: nothing was trained with it yet. Batches of 64 cost
+# no more an image than those of 128, and make twice as many updates.
 _CIFAR_FAST = Recipe(
     epochs=6,
     batch_size=64,
@@ -104,7 +105,7 @@ _CIFAR_SMOKE = replace(
 
 _NATURAL = Recipe(epochs=12, attack_steps=0, decay_from=0.3)
 _NATURAL_PAPER = Recipe(epochs=100, schedule="plateau", attack_steps=0)
-# For CIFAR-10, and a first choice too.
+# For CIFAR-10. The narrow ResNet comes to 82.5 % with it, seven points below the paper.
 _NATURAL_AUGMENTED = Recipe(epochs=20, attack_steps=0, decay_from=0.1, shift=4, flip=1)
 _NATURAL_SMOKE = Recipe(
     epochs=2, batch_size=64, train_examples=640, attack_steps=0, validation_examples=100

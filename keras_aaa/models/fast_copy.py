@@ -1,4 +1,4 @@
-"""Copies of models that compute the same, faster: for crafting, never for scoring."""
+"""Copies of models that compute the same, faster: for attacks and training, never for scoring."""
 
 from collections.abc import Callable
 
