@@ -23,7 +23,7 @@ def training_batches(
         batch_size: global batch size.
         seed, epoch: the order derives from both.
         skip: batches of this epoch that were already used.
-        shift: each image is moved by up to so many pixels each way, zeros coming in.
+        shift: each image is moved by up to so many pixels each way, its mirror image coming in.
         flip: whether half of the images are mirrored left to right.
 
     Returns:
@@ -57,7 +57,9 @@ def _augmentation(seed: int, shift: int, flip: bool):
         fold = tf.random.experimental.stateless_fold_in
         example_seed = fold(tf.constant([seed, 2], tf.int64), index)
         if shift:
-            padded = tf.pad(image, ((shift, shift), (shift, shift), (0, 0)))
+            # Not zeros: a black border would change an image's mean and deviation, which the
+            # ResNet normalises by, in training alone.
+            padded = tf.pad(image, ((shift, shift), (shift, shift), (0, 0)), mode="REFLECT")
             image = tf.image.stateless_random_crop(padded, tf.shape(image), example_seed)
             image.set_shape(example[0].shape)
         if flip:

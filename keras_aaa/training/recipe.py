@@ -27,6 +27,8 @@ class Recipe:
     learning_rate: float = _in(1e-8, 10.0, 1e-3)
     schedule: str = "linear"
     decay_from: float = _in(0.0, 1.0, 0.5)  # linear, cosine: fraction of the run before the decay
+    # Decoupled (AdamW): each step takes learning_rate * weight_decay of the kernels off.
+    weight_decay: float = _in(0.0, 10.0, 0.0)
     plateau_epochs: int = _in(1, 1000, 5)  # plateau: epochs without a better loss before halving
     mse_weight: float = _in(0.0, 1e6, 1.0)  # of the mse term in ce_mse
     attack_steps: int = _in(0, 1000, 7)

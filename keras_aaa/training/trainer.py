@@ -80,7 +80,7 @@ def train(
 
     model = task.trained
     with strategy.scope():
-        optimizer = keras.optimizers.Adam(recipe.learning_rate)
+        optimizer = _optimizer(recipe)
         optimizer.build(model.trainable_variables)
         # Stock callbacks look for model.optimizer; fit() itself is never used.
         model.compile(optimizer=optimizer)
@@ -140,6 +140,14 @@ def train(
             loop.end()
     loop.report.on_train_end()
     return progress
+
+
+def _optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.Adam(
+        recipe.learning_rate, weight_decay=recipe.weight_decay or None
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
 @dataclass(frozen=True)
