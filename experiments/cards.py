@@ -34,7 +34,7 @@ def artefact_card(
     identity = run.record["identity"]
     return Card(
         name=run.name,
-        version=1,
+        version=store.next_version(run.name),
         kind="autoencoder" if source else "classifier",
         dataset=result["dataset"],
         model=_model(run),

@@ -67,6 +67,11 @@ def test_batches_depend_on_seed_and_step_alone():
         np.testing.assert_array_equal(augmented[1][0], again[0][0])
         np.testing.assert_array_equal(augmented[0][1], whole[0][1])
         assert not np.array_equal(augmented[0][0], whole[0][0])
+    shifted, still = (batches(seed=4, shift=s)[0][0] for s in (2, 0))
+    for image, original in zip(shifted, still, strict=True):
+        mirrored = np.pad(original, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(mirrored, image.shape)
+        assert (windows == image).all(axis=(-1, -2, -3)).any()
     assert -1 <= noise.min() < -0.99 and 0.99 < noise.max() < 1
     assert abs(noise.mean()) < 0.01
 

@@ -110,6 +110,23 @@ def test_recipes_refuse_what_is_out_of_range(field, value):
         dataclasses.replace(TINY, epochs=1.5)
 
 
+def test_weight_decay_takes_its_part_off_the_kernels_alone(tmp_path):
+    recipe = dataclasses.replace(TINY, epochs=1, train_examples=16, schedule="constant", shift=1)
+    after = []
+    for decay in (0.0, 0.5):
+        keras.utils.set_random_seed(0)
+        model = build("resnet", input_shape=(28, 28, 1), filters=(4, 4, 4, 4), units=1)
+        before = [variable.numpy() for variable in model.trainable_variables]
+        one_step = dataclasses.replace(recipe, weight_decay=decay)
+        tiny_train(Task((model,), LOSSES["ce"]), tmp_path / str(decay), one_step)
+        after.append([variable.numpy() for variable in model.trainable_variables])
+    for variable, start, kept, decayed in zip(
+        model.trainable_variables, before, *after, strict=True
+    ):
+        part = 0.5 * recipe.learning_rate if variable.name == "kernel" else 0.0
+        np.testing.assert_allclose(kept - decayed, part * start, atol=1e-7)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_only_the_autoencoder_changes(loss, precision, threat, tmp_path):

@@ -148,3 +148,8 @@ def test_list_by_dataset_kind_and_threat(saved):
     assert zoo.list_models("cifar10", root=root) == []
     assert zoo.list_models(kind="classifier", root=root) == []
     assert zoo.list_models(threat="l2", root=root) == []
+
+
+def test_a_model_trained_anew_is_the_version_after_the_published_one():
+    assert zoo.store.next_version("mnist_fc") == zoo.info("mnist_fc").version + 1
+    assert zoo.store.next_version("mnist_never_seen") == 1

@@ -68,6 +68,11 @@ def find(name: str, version: int | None = None, root: Path | str | None = None) 
     return versions[int(version)]
 
 
+def next_version(name: str) -> int:
+    """Return the version that a model of that name, trained anew, has: one after the zoo's."""
+    return 1 + max(_known(None).get(check_name(name), {0: None}))
+
+
 def newest(root: Path | str | None = None) -> Iterator[Found]:
     """Yield the newest version of every artefact, sorted by name."""
     for _, versions in sorted(_known(root).items()):
