@@ -35,6 +35,25 @@ class Study:
     test_steps: tuple[int, ...]  # of the PGD test attack, each reported
     test_step_size: float  # image units
     tables: dict[str, Table]  # by the classifier's zoo name
+    # classifier -> sizes of one that trains in hours on two cores and fits the zoo
+    small: dict[str, dict] = field(default_factory=dict)
+
+    def reduced(self) -> "Study":
+        """Return the study with the large classifiers made small, which their names then say."""
+        names = {name: f"{name}_small" if name in self.small else name for name in self.tables}
+        return replace(
+            self,
+            classifiers={
+                names[name]: replace(built, sizes=built.sizes | self.small.get(name, {}))
+                for name, built in self.classifiers.items()
+            },
+            baselines=tuple(names[name] for name in self.baselines),
+            tables={
+                names[name]: table if name not in self.small else replace(table, key=names[name])
+                for name, table in self.tables.items()
+            },
+            small={},
+        )
 
     def only(self, names: Sequence[str]) -> "Study":
         """Return the study of these classifiers alone; the source must be among them.
@@ -129,6 +148,7 @@ STUDIES = {
             ),
             "cifar10_mixer": Table("cifar10_mixer", ()),
         },
+        small={"cifar10_vgg19": {"width": 32}},
     ),
 }
 

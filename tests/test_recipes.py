@@ -43,6 +43,19 @@ def test_studies_name_what_there_is(dataset):
         assert paper_accuracy(table.cells, "no such row", "clean") is None
 
 
+def test_a_reduced_study_says_which_classifiers_are_small():
+    whole = STUDIES["cifar10"]
+    reduced = whole.reduced()
+    assert list(reduced.classifiers) == ["cifar10_resnet", "cifar10_vgg19_small", "cifar10_dnn"]
+    assert reduced.classifiers["cifar10_vgg19_small"].sizes == {"width": 32}
+    assert reduced.classifiers["cifar10_resnet"] == whole.classifiers["cifar10_resnet"]
+    table = reduced.tables["cifar10_vgg19_small"]
+    assert table.key in TITLES and table.key != whole.tables["cifar10_vgg19"].key
+    assert table.cells == whole.tables["cifar10_vgg19"].cells
+    assert set(reduced.baselines) == set(reduced.classifiers)
+    assert STUDIES["mnist"].reduced() == STUDIES["mnist"]
+
+
 def test_papers_numbers_by_prefix():
     vgg = STUDIES["cifar10"].tables["cifar10_vgg19"].cells
     assert paper_accuracy(vgg, "aaa_ce_mse", "pgd10") == 0.151  # Table 7
