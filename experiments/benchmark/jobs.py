@@ -28,12 +28,17 @@ JOBS = {
         "MNIST autoencoder, training step with PGD-7", "training", "aaa_mnist_ce_mse", 7, 0.075, 768
     ),
     "pgd_cifar10": Job(
-        "CIFAR-10 defence, PGD-10", "attack", "aaa_cifar10_ce_mse", 10, 2 / 255, 500
+        "CIFAR-10 defence (U-Net of width 32), PGD-10",
+        "attack",
+        "aaa_cifar10_ce_mse_small",
+        10,
+        2 / 255,
+        512,
     ),
     "training_cifar10": Job(
-        "CIFAR-10 autoencoder, training step with PGD-10",
+        "CIFAR-10 autoencoder (U-Net of width 32), training step with PGD-10",
         "training",
-        "aaa_cifar10_ce_mse",
+        "aaa_cifar10_ce_mse_small",
         10,
         2 / 255,
         256,
