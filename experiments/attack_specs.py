@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from keras_aaa.attacks import ATTACKS
+from keras_aaa.attacks.norms import check_norm
+from keras_aaa.checks import check_number
 from keras_aaa.evaluation import AutoAttack
 from keras_aaa.names import lookup
 from keras_aaa.threat_model import ThreatModel
@@ -20,6 +22,13 @@ class AttackSpec:
     name: str
     parameters: dict[str, int | float | str] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """For people: the name and the parameters, as the command line takes them."""
+        values = (f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}"
+                  for k, v in self.parameters.items())  # fmt: skip
+        return ":".join([self.name, *values])
+
 
 def is_seeded(name: str) -> bool:
     """Whether an attack draws anything at random, so that it takes a seed."""
@@ -34,11 +43,12 @@ def parse(text: str, threat: ThreatModel) -> AttackSpec:
         threat: the ball, which PGD's default step (2.5 * eps / steps) follows.
 
     Raises:
-        ValueError: for an unknown attack or parameter (lists the known), or a value of the wrong
-            type.
+        ValueError: for an unknown attack or parameter (lists the known), a value of the wrong
+            type, or an attack that is made for another norm.
     """
     name, *parts = text.strip().split(":")
     lookup("attack", name, dict.fromkeys(("clean", "autoattack", *ATTACKS)))
+    check_norm(name, threat)
     known = _parameters(name)
     given: dict[str, int | float | str] = {}
     for part in parts:
@@ -50,8 +60,12 @@ def parse(text: str, threat: ThreatModel) -> AttackSpec:
             raise ValueError(f"{name}: {key} expects {kind.__name__}, got {value!r}.") from error
     if name == "pgd":
         given = {"steps": 40} | given
-        given = {"step_size": 2.5 * threat.eps / int(given["steps"])} | given
+        check_number("pgd: steps", given["steps"], 1, whole=True)
+        default = 2.5 * threat.eps / int(given["steps"])
+        given = {**given, "step_size": given.get("step_size", default)}
     defaults = {"apgd": {"steps": 100}, "square": {"queries": 5000}, "spsa": {"steps": 100}}
+    if name == "autoattack":
+        AutoAttack(**given)  # type: ignore[arg-type]  # refuses what is out of range
     return AttackSpec(name, {**defaults.get(name, {}), **given})
 
 

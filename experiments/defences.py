@@ -1,18 +1,24 @@
 """A model to be evaluated: of the zoo, a .keras file or a SavedModel, with or without a defence."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import zoo
-from keras_aaa.models import defend
+from experiments.examples import check_zip
+from keras_aaa.attacks.compiled import check_batch
+from keras_aaa.evaluation.robustness import logits_in_batches
+from keras_aaa.models import as_logits, defend
 from keras_aaa.models.fingerprint import fingerprint
-from keras_aaa.models.softmax import as_logits
+from keras_aaa.models.softmax import are_probabilities, of_probabilities
 from zoo import artefact, store
 from zoo.integrity import sha256
+
+PROBED = 50  # images whose answers tell probabilities from logits
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,17 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
         if autoencoder:
             raise ValueError("--defend: expected a zoo name or a .keras file as --model with it.")
         return _saved_model(path)
+    content = ""
     if path.suffix == ".keras":
+        check_zip(path, "--model", ".keras")
         classifier, name, dataset, inner = keras.models.load_model(path), path.stem, None, None
+        content = sha256(path)  # an architecture is part of what a file is
+        _check_classifier(classifier, model)
+    elif path.suffix or len(path.parts) > 1:
+        raise ValueError(
+            f"--model: expected a zoo name, a .keras file or the folder of a SavedModel; {model} "
+            "is none of them."
+        )
     else:
         card = zoo.info(model)
         found, dataset = store.find(model), card.dataset
@@ -65,13 +80,31 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
     classifier = as_logits(classifier)
     whole = defend(inner, classifier) if inner is not None else classifier
     title = f"{autoencoder or model} before {name}" if inner is not None else name
-    return Defence(name, title, whole, fingerprint(whole), dataset, classifier, inner)
+    return Defence(name, title, whole, fingerprint(whole) + content, dataset, classifier, inner)
+
+
+def with_logits(defence: Defence, images) -> Defence:
+    """Return the defence, with the logarithms of what it answers if that is probabilities."""
+    images = check_batch(images, np.zeros(len(images), np.int64), defence.model)[0]
+    if not are_probabilities(logits_in_batches(defence.model, images[:PROBED])):
+        return defence
+    print(f"{defence.title} answers with probabilities: their logarithms are attacked.")
+    return replace(defence, model=of_probabilities(defence.model))
+
+
+def _check_classifier(model: keras.Model, path: str) -> None:
+    shapes = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if [len(shape) if isinstance(shape, tuple) else None for shape in shapes] != [4, 2]:
+        raise ValueError(
+            f"--model: expected images (n, h, w, c) -> logits (n, classes), {path} takes "
+            f"{shapes[0]} and gives {shapes[1]}."
+        )
 
 
 def _saved_model(path: Path) -> Defence:
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures["serving_default"]
-    (name,) = signature.structured_input_signature[1]
+    (argument,) = signature.structured_input_signature[1]
     outputs = signature.structured_outputs
     key = "logits" if "logits" in outputs else next(iter(outputs))
     if "logits" not in outputs and len(outputs) > 1:
@@ -79,6 +112,8 @@ def _saved_model(path: Path) -> Defence:
 
     def logits(images):
         # `loaded` is kept alive by this closure: it owns the variables.
-        return loaded.signatures["serving_default"](**{name: images})[key]
+        return loaded.signatures["serving_default"](**{argument: images})[key]
 
-    return Defence(path.name, path.name, logits, sha256(path / "saved_model.pb"))
+    files = [path / "saved_model.pb", *sorted((path / "variables").glob("*"))]
+    name = path.parent.name if path.name.isdigit() else path.name  # <name>/<version>
+    return Defence(name, str(path), logits, "".join(map(sha256, files)))

@@ -11,6 +11,7 @@ pgd:steps=200:step_size=0.01. Results go to result.json, fallen examples to fall
 AutoAttack goes on where it was.
 """
 
+import hashlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,12 +21,14 @@ from absl import app, flags
 from rich.console import Console
 from rich.progress import Progress
 
+import zoo
 from experiments.attack_specs import AttackSpec, is_seeded, parse
 from experiments.cards import measurement, publish
 from experiments.console import command_line, friendly
-from experiments.defences import Defence, load_defence
+from experiments.defences import load_defence, with_logits
+from experiments.examples import of_data_set, of_npz, threat_of
+from experiments.kept import digest
 from experiments.tables import print_tables
-from keras_aaa import data
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.evaluation import AutoAttack, autoattack, correct, craft
 from keras_aaa.evaluation.autoattack import STAGES
@@ -35,7 +38,7 @@ from keras_aaa.figures import eps_curve, image_grid
 from keras_aaa.models.fast_copy import fast_copy
 from keras_aaa.models.precision import POLICIES, choose_precision
 from keras_aaa.results import Accuracy, provenance, write_json
-from keras_aaa.threat_model import NORMS, THREAT_MODELS, ThreatModel
+from keras_aaa.threat_model import NORMS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Zoo name, .keras file or SavedModel folder.", required=True)
@@ -57,19 +60,27 @@ SANITY_EXAMPLES, PICTURED = 200, 8
 
 
 def main(argv):
+    _check_flags()
     defence = load_defence(FLAGS.model, FLAGS.defend)
-    threat = _threat(defence)
-    specs = [parse(text, threat) for text in FLAGS.attack]
-    images, labels = _examples(defence)
+    dataset = None if FLAGS.npz else FLAGS.dataset or defence.dataset
+    threat = threat_of(FLAGS.dataset or defence.dataset, FLAGS.norm, FLAGS.eps)
+    specs = {spec.title: spec for spec in (parse(text, threat) for text in FLAGS.attack)}
+    if len(specs) < len(FLAGS.attack):
+        raise ValueError(f"--attack: expected each once, got {','.join(FLAGS.attack)}.")
+    count = FLAGS.max_examples
+    images, labels = (
+        of_npz(Path(FLAGS.npz), count) if FLAGS.npz else of_data_set(dataset, FLAGS.data_dir, count)
+    )
     precision = choose_precision(FLAGS.precision)
     if precision == "bfloat16" and defence.classifier is None:
         print("A SavedModel is attacked in the precision it was saved in.")
         precision = "float32"
     workdir = Path(FLAGS.workdir)
     workdir.mkdir(parents=True, exist_ok=True)  # before hours of attacks, not after
+    defence = with_logits(defence, images)
     standing = correct(defence.model, images, labels)
     rows, masks, worst = [], {}, images.copy()
-    for spec in specs:
+    for spec in specs.values():
         found = _attack(spec, defence, images, labels, threat, precision, workdir)
         for stage, (mask, x_adv) in found.items():
             masks[stage] = mask & standing
@@ -85,6 +96,8 @@ def main(argv):
     result = {
         "command": command_line("experiments.evaluate"),
         "model": FLAGS.model,
+        "weights": defence.identity,
+        "dataset": dataset,
         "threat": asdict(threat),
         "precision": {"crafting": precision, "scoring": "float32"},
         "measurements": rows,
@@ -100,38 +113,17 @@ def main(argv):
     _picture(images, worst, standing, workdir / "fallen.png")
     print_tables(result)
     if FLAGS.publish:
-        of_attacks = [row for row in result["measurements"] if row["row"] == row["attack"]]
+        of_attacks = [row for row in result["measurements"] if row["row"] in specs]
         publish({FLAGS.model: [measurement(row, precision) for row in of_attacks]})
 
 
-def _threat(defence: Defence) -> ThreatModel:
-    name = FLAGS.dataset or defence.dataset
-    default = THREAT_MODELS.get(name)
-    norm = FLAGS.norm or (default.norm if default else None)
-    eps = FLAGS.eps if FLAGS.eps is not None else (default.eps if default else None)
-    if norm is None or eps is None:
-        raise ValueError(f"--norm, --eps: expected both, data set {name!r} has no default.")
-    if norm == "linf" and eps > 1:
-        raise ValueError(f"--eps: expected at most 1, images lie in [0, 1]; got {eps} (8/255 is "
-                         "0.0314).")  # fmt: skip
-    return ThreatModel(norm, eps)
-
-
-def _examples(defence: Defence):
-    count = FLAGS.max_examples
-    if FLAGS.npz:
-        with np.load(FLAGS.npz) as stored:
-            missing = {"images", "labels"} - set(stored)
-            if missing:
-                raise ValueError(f"--npz: expected arrays images and labels, missing {missing}.")
-            images, labels = stored["images"], stored["labels"]
-        return (images[:count], labels[:count]) if count else (images, labels)
-    name = FLAGS.dataset or defence.dataset
-    if name is None:
-        raise ValueError("--dataset: expected, since the model is not of the zoo; or --npz.")
-    total = data.image_spec(name, FLAGS.data_dir).examples["test"]
-    images, labels = data.first(data.load(name, "test", FLAGS.data_dir), min(count or total, total))
-    return images.numpy(), labels.numpy()
+def _check_flags() -> None:
+    if not FLAGS.attack:
+        raise ValueError("--attack: expected one or more, got none.")
+    if FLAGS.publish and (FLAGS.npz or FLAGS.defend or FLAGS.model not in zoo.list_models()):
+        raise ValueError(
+            "--publish: expected a model of the zoo on its own data set, without --npz or --defend."
+        )
 
 
 def _attack(spec, defence, images, labels, threat, precision, workdir):
@@ -149,12 +141,13 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
                 threat=threat,
                 settings=AutoAttack(**spec.parameters),
                 precision=precision,
-                workdir=workdir / "autoattack",
+                workdir=workdir / "autoattack" / _digest(defence, images, labels, spec, threat),
                 identity=defence.identity,
                 on_block=lambda n: bar.advance(task, n),
             )
-            stages = {f"autoattack {s}": (found[s], found["x_adv"]) for s in STAGES[1:-1]}
-            return stages | {"autoattack": (found["square"], found["x_adv"])}
+            x_adv = found["x_adv"]
+            stages = {f"{spec.title} {s}": (found[s], x_adv) for s in STAGES[1:-1]}
+            return stages | {spec.title: (found[STAGES[-1]], x_adv)}
         crafting = fast_copy(model, precision)
         settings = dict(spec.parameters)
         seed = settings.pop("seed", 0)
@@ -165,7 +158,14 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
             return ATTACKS[spec.name](crafting, x, y, threat=threat, **settings, **own)
 
         x_adv = craft(attack, images, labels, threat, lambda n: bar.advance(task, n))
-    return {spec.name: (correct(model, x_adv, labels), x_adv)}
+    return {spec.title: (correct(model, x_adv, labels), x_adv)}
+
+
+def _digest(defence, images, labels, spec, threat) -> str:
+    """The folder of one AutoAttack's blocks, so that another model's run has another."""
+    key = {"attack": spec.title, "defence": defence.identity, "threat": asdict(threat)}
+    content = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+    return digest(key | {"precision": FLAGS.precision, "examples": content})
 
 
 def _row(stage: str, spec: AttackSpec, mask: np.ndarray) -> dict:
@@ -197,7 +197,15 @@ def _corrupted(defence, images, labels) -> list[dict]:
 
 def _sanity(defence, images, labels, threat, masks, worst, workdir) -> list[Evidence]:
     n = min(SANITY_EXAMPLES, len(labels))
-    without_gradient = {k: m[:n] for k, m in masks.items() if k in ("square", "spsa", "autoattack")}
+    without_gradient = {
+        title: mask[:n]
+        for title, mask in masks.items()
+        if title.split(":")[0] in ("square", "spsa")
+    }
+    for title, mask in masks.items():
+        before = masks.get(f"{title} {STAGES[-2]}")
+        if before is not None:  # an AutoAttack: who fell to its last stage alone
+            without_gradient[f"{title} {STAGES[-1]}"] = ~(before & ~mask)[:n]
     evidence = report(
         Subject(
             defence.model,
@@ -235,6 +243,7 @@ def _print_evidence(evidence: list[Evidence]) -> None:
 def _picture(images, worst, standing, path: Path) -> None:
     moved = np.abs(worst - images).reshape(len(images), -1).max(axis=1) > 0
     fallen = np.flatnonzero(standing & moved)[:PICTURED]
+    path.unlink(missing_ok=True)  # that of an earlier run
     if len(fallen):
         pictured = {"clean": images[fallen], "adversarial": worst[fallen]}
         image_grid(pictured | {"difference": 0.5 + (worst - images)[fallen] / 2}, path)

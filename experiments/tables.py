@@ -108,7 +108,8 @@ def _searches(result: dict) -> tuple[str, list[str], list[list[str]]]:
 def print_tables(result: dict) -> None:
     """Print the tables of a result.json in the terminal."""
     for title, header, rows in tables(result):
-        table = Table(title=title, title_justify="left")
+        Console().print(title)  # apart: a table would wrap it to its own width
+        table = Table()
         for index, column in enumerate(header):
             table.add_column(column, justify="right" if index else "left")
         for row in rows:

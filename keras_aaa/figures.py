@@ -93,7 +93,9 @@ def line_chart(
         axis.axis("off")
     figure.supxlabel(xlabel)
     figure.supylabel(ylabel)
-    figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=4, fontsize=9)
+    if len(drawn) > 1:
+        # Above: below it would lie on the axes' common label.
+        figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=4, fontsize=9)
     _save(figure, path)
 
 

@@ -153,7 +153,7 @@ def test_square_needs_no_gradient_and_lowers_the_margin(fitted, digits):
     assert threat.contains(many, images).all()
     assert (margin(fitted(many), labels) <= margin(fitted(few), labels) + 1e-5).numpy().all()
     assert np.mean(margin(fitted(many), labels)) < np.mean(margin(fitted(few), labels)) - 0.1
-    with pytest.raises(ValueError, match="expected the norm linf"):
+    with pytest.raises(ValueError, match="is made for the norm linf"):
         square(fitted, images, labels, threat=ThreatModel("l2", 1.0), queries=5)
 
 

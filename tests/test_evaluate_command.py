@@ -7,8 +7,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from experiments.attack_specs import parse
+from experiments.defences import load_defence, with_logits
+from keras_aaa.attacks import fgsm
 from keras_aaa.evaluation.corruptions import CORRUPTIONS
 from keras_aaa.export import export_classifier
 from keras_aaa.models import build
@@ -52,9 +55,10 @@ def test_several_attacks_on_a_file(files, tmp_path, kind):
     accuracies = {row["row"]: row["accuracy"] for row in result["measurements"]}
     assert accuracies["clean"] == 1.0
     assert accuracies["worst case"] <= min(accuracies.values())
-    assert accuracies["autoattack"] <= accuracies["autoattack apgd_ce"] < 1.0
+    autoattack = "autoattack:steps=5:targets=2:queries=20"
+    assert accuracies[autoattack] <= accuracies[f"{autoattack} apgd_ce"] < 1.0
     assert all(row["examples"] == 40 for row in result["measurements"])
-    assert len(result["sanity"]) == 11
+    assert len(result["sanity"]) == 10
     assert (tmp_path / "new" / "fallen.png").exists() and (tmp_path / "new" / "eps.png").exists()
     with np.load(tmp_path / "new" / "x_adv.npz") as stored:
         assert np.abs(stored["x_adv"] - stored["images"]).max() <= 0.1 + 1e-6
@@ -83,23 +87,152 @@ def test_corruptions_with_the_defence_and_without(files, tmp_path):
     assert all(row["examples"] == 100 for row in rows if row["attack"] == "corruption")
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (["--model=nothing_here", "--attack=pgd"], "Unknown model 'nothing_here'"),
-        (
-            ["--model={}/mine.keras", "--attack=pdg", "--eps=0.1", "--norm=linf"],
-            "Did you mean 'pgd'",
-        ),
-        (["--model={}/mine.keras", "--attack=pgd"], "--norm, --eps: expected both"),
-        (["--model={}/mine.keras", "--eps=0.1", "--norm=linf"], "--dataset: expected"),
-        (["--model={}/mine.keras", "--eps=-1", "--norm=linf"], "eps"),
-    ],
-)
-def test_bad_flags_are_one_line(files, tmp_path, arguments, message):
-    done = evaluate(files, tmp_path, *(a.format(files) for a in arguments))
-    assert done.returncode != 0
-    assert message in done.stderr and "Traceback" not in done.stderr
+def test_an_attack_with_several_settings_has_a_row_for_each(files, tmp_path):
+    done = evaluate(
+        files,
+        tmp_path,
+        f"--model={files / 'mine.keras'}",
+        f"--npz={files / 'digits.npz'}",
+        "--norm=linf",
+        "--eps=0.1",
+        "--attack=clean,pgd:steps=20,pgd:steps=1:step_size=0.001",
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads((tmp_path / "result.json").read_text())["measurements"]
+    accuracies = {row["row"]: row["accuracy"] for row in rows}
+    strong, weak = "pgd:steps=20:step_size=0.0125", "pgd:steps=1:step_size=0.001"
+    assert list(accuracies) == ["clean", strong, weak, "worst case"]
+    assert accuracies["worst case"] == accuracies[strong] < accuracies[weak]
+    # A second model in the same folder, where nothing falls: no picture of the first one's.
+    (tmp_path / "fallen.png").write_bytes(b"old")
+    again = evaluate(
+        files,
+        tmp_path,
+        "--model=mnist_madry_pgd",
+        "--attack=autoattack:steps=1:targets=1:queries=1",
+        "--max_examples=3",
+        "--eps=0.001",
+    )
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert not (tmp_path / "fallen.png").exists()
+
+
+def test_blocks_of_autoattack_belong_to_one_model(files, tmp_path):
+    """The same weights with another activation, and a SavedModel of other weights, are others."""
+    model = keras.models.load_model(files / "mine.keras")
+    other = keras.models.clone_model(model)
+    other.set_weights(model.get_weights())
+    other.get_layer(index=-2).activation = keras.activations.tanh
+    other.save(tmp_path / "other.keras")
+    other.set_weights([0.5 * w for w in model.get_weights()])
+    export_classifier(other, tmp_path / "saved")
+    identities = {
+        load_defence(str(path), None).identity
+        for path in (files / "mine.keras", tmp_path / "other.keras", files / "saved",
+                     tmp_path / "saved")
+    }  # fmt: skip
+    assert len(identities) == 4
+
+
+def test_answers_that_are_probabilities_are_attacked_by_their_logarithms(files, tmp_path, digits):
+    model = keras.models.load_model(files / "mine.keras")
+    soft = keras.Model(model.inputs, keras.ops.softmax(model.outputs[0]))
+    soft.save(tmp_path / "soft.keras")
+    tf.saved_model.save(soft, str(tmp_path / "saved"), signatures=tf.function(
+        lambda images: {"answers": soft(images)},
+        input_signature=[tf.TensorSpec((None, 28, 28, 1))],
+    ))  # fmt: skip
+    for path in (tmp_path / "soft.keras", tmp_path / "saved"):
+        answers = with_logits(load_defence(str(path), None), digits[0]).model(digits[0])
+        expected = tf.nn.log_softmax(model(digits[0]))
+        np.testing.assert_allclose(answers, expected, atol=1e-4)
+    with pytest.warns(UserWarning, match="ends in softmax, which hides"):
+        ending = keras.Model(model.inputs, keras.layers.Softmax()(model.outputs[0]))
+        fgsm(ending, *digits, threat=ThreatModel("linf", 0.1))
+
+
+@pytest.fixture(scope="module")
+def wrong(files, digits):
+    """Files that are not what they should be."""
+    images, labels = digits
+    np.savez(files / "empty.npz", images=images[:0], labels=labels[:0])
+    np.savez(files / "uneven.npz", images=images, labels=labels[:-10])
+    np.savez(files / "unknown.npz", images=images, labels=labels + 10)
+    (files / "text.npz").write_text("nothing")
+    (files / "text.keras").write_text("nothing")
+    flat = keras.Sequential([keras.Input((784,)), keras.layers.Dense(10)])
+    flat.save(files / "flat.keras")
+    return files
+
+
+BALL = ["--eps=0.1", "--norm=linf"]
+MINE = ["--model={}/mine.keras", *BALL]
+
+
+BAD = [
+    (["--model=nothing_here", "--attack=pgd"], "Unknown model 'nothing_here'"),
+    (["--model={}/mine.h5", *BALL], "expected a zoo name, a .keras file or the folder"),
+    (["--model={}/none.keras", *BALL], "there is no file"),
+    (["--model={}/text.keras", *BALL], "is no .keras file"),
+    (["--model={}/flat.keras", "--npz={}/digits.npz", *BALL], "expected images (n, h, w, c)"),
+    ([*MINE, "--attack=pdg"], "Did you mean 'pgd'"),
+    ([*MINE, "--attack=pgd:steps=0"], "pgd: steps: expected 1 or more"),
+    ([*MINE, "--attack=autoattack:steps=-1"], "autoattack: steps: expected 1 or more"),
+    ([*MINE, "--attack=deepfool"], "deepfool is made for the norm l2"),
+    ([*MINE, "--attack=pgd,pgd"], "expected each once"),
+    ([*MINE, "--attack="], "expected one or more"),
+    (["--model={}/mine.keras", "--attack=pgd"], "--norm, --eps: expected both"),
+    (["--model={}/mine.keras", "--dataset=mnits"], "there are defaults for mnist"),
+    (MINE, "--dataset: expected"),
+    ([*MINE, "--npz={}/empty.npz"], "expected one image or more"),
+    ([*MINE, "--npz={}/uneven.npz", "--max_examples=5"], "as many labels"),
+    ([*MINE, "--npz={}/unknown.npz"], "labels: expected 0 to 9"),
+    (["--model={}/saved", *BALL, "--npz={}/unknown.npz"], "labels: expected 0 to 9"),
+    ([*MINE, "--npz={}/text.npz"], "is no .npz file"),
+    ([*MINE, "--npz={}/none.npz"], "there is no file"),
+    ([*MINE, "--npz={}/digits.npz", "--publish"], "--publish: expected a model of the zoo"),
+    (["--model={}/mine.keras", "--eps=-1", "--norm=linf"], "eps"),
+    (["--model={}/mine.keras", "--eps=0", "--norm=linf"], "--eps: expected more than 0"),
+]
+# One process for all of them: TensorFlow takes seconds to load.
+RUN_ALL = """
+import json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from absl import flags
+from absl.testing import flagsaver
+from experiments import evaluate
+from experiments.console import friendly
+outcomes = []
+for arguments in json.load(sys.stdin):
+    errors = StringIO()
+    with flagsaver.flagsaver(), redirect_stderr(errors), redirect_stdout(StringIO()):
+        try:
+            flags.FLAGS(["evaluate", *arguments])
+            code = friendly(evaluate.main)([])
+        except flags.Error as error:  # what absl itself refuses, in one line
+            code = errors.write(str(error))
+    outcomes.append((code, errors.getvalue()))
+print(json.dumps(outcomes))
+"""
+
+
+@pytest.fixture(scope="module")
+def refusals(wrong, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("refused")
+    given = [[f"--workdir={folder}", *(a.format(wrong) for a in bad)] for bad, _ in BAD]
+    command = [sys.executable, "-c", RUN_ALL]
+    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("index", range(len(BAD)))
+def test_bad_flags_are_one_line(refusals, index):
+    code, text = refusals[index]
+    assert code != 0
+    assert BAD[index][1] in text and "Traceback" not in text
+    assert len(text.strip().splitlines()) == 1
 
 
 def test_attacks_are_parsed_with_their_defaults():

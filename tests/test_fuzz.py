@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import zoo
 from keras_aaa.attacks import ATTACKS
+from keras_aaa.attacks.norms import ONLY_NORM
 from keras_aaa.evaluation import AutoAttack, PgdTest, autoattack, correct, survive_pgd
 from keras_aaa.evaluation.corruptions import survive_corruptions
 from keras_aaa.models import ARCHITECTURES, build, defend
@@ -32,7 +33,6 @@ SETTINGS = {
     "spsa": {"steps": 1, "samples": 2},
     "square": {"queries": 3},
 }
-ONLY_NORM = {"carlini_wagner": "l2", "deepfool": "l2", "square": "linf"}
 fuzz = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -61,7 +61,7 @@ def test_minimal_attacks_are_projected_onto_a_small_ball(linear):
     for attack in (deepfool, carlini_wagner):
         x_adv = attack(model, images, labels, threat=small, steps=50)
         assert small.contains(x_adv, images).all()
-        with pytest.raises(ValueError, match="expected the norm l2"):
+        with pytest.raises(ValueError, match="is made for the norm l2"):
             attack(model, images, labels, threat=ThreatModel("linf", 0.1))
 
 
@@ -122,6 +122,36 @@ def test_bpda_goes_through_what_has_no_gradient(linear):
         tape.watch(x)
         y = tf.reduce_sum(bpda(rounded, lambda z: 3 * z)(x))
     np.testing.assert_allclose(tape.gradient(y, x), 3.0)
+
+
+@pytest.mark.parametrize("kind", ["model", "numpy"])
+def test_bpda_takes_models_with_weights_and_functions_without_a_shape(
+    small_autoencoder, small_classifier, digits, kind
+):
+    def numpy(x):
+        return tf.numpy_function(lambda a: np.round(a * 4) / 4, [x], tf.float32)
+
+    function = small_autoencoder if kind == "model" else numpy
+    through, (images, labels) = bpda(function), digits
+    with tf.GradientTape() as tape:
+        x = tf.constant(images)
+        tape.watch(x)
+        y = through(x)
+    np.testing.assert_array_equal(y, function(images))
+    np.testing.assert_array_equal(tape.gradient(y, x), np.ones_like(images))
+    threat = ThreatModel("linf", 0.1)
+    x_adv = pgd(
+        lambda x: small_classifier(through(x)),
+        images, labels, threat=threat, steps=1, step_size=0.05, start=images,
+    )  # fmt: skip
+    with tf.GradientTape() as tape:
+        y = tf.constant(function(images))
+        tape.watch(y)
+        loss = keras.losses.sparse_categorical_crossentropy(
+            labels, small_classifier(y), from_logits=True
+        )
+    along = np.clip(images + 0.05 * np.sign(tape.gradient(loss, y)), 0, 1)
+    np.testing.assert_allclose(x_adv, along, atol=1e-6)
 
 
 def test_eot_averages_outputs_and_gradients():

@@ -46,6 +46,11 @@ flags.DEFINE_string("out", None, "export, pack: the folder to write.")
 flags.DEFINE_bool("check", False, "index: only compare; fail if something is out of date.")
 
 
+def _console() -> Console:
+    """The terminal; a pipe has room for every column."""
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
 def list_() -> int:
     names = zoo.list_models(FLAGS.dataset, FLAGS.kind, FLAGS.threat)
     rows = {
@@ -63,7 +68,7 @@ def list_() -> int:
         size, here = f"{row['bytes'] / 1e6:.1f}", "yes" if row["at_hand"] else "no"
         cells = (str(row["version"]), row["kind"], row["dataset"], row["threat"], size, here)
         table.add_row(name, *cells)
-    Console().print(table)
+    _console().print(table)
     return 0
 
 
@@ -87,7 +92,7 @@ def verify(name: str) -> int:
             table.add_row(
                 c.defended, f"{c.attack}{c.steps or ''}", *cells, str(c.examples), verdict
             )
-        Console().print(table)
+        _console().print(table)
     return 0 if all(check.holds for check in checks) else 1
 
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import margin
 from keras_aaa.attacks.loop import loss_and_gradient
-from keras_aaa.attacks.norms import flat_norm, per_example
+from keras_aaa.attacks.norms import check_norm, flat_norm, per_example
 from keras_aaa.checks import check_number
 from keras_aaa.threat_model import ThreatModel
 
@@ -49,8 +49,7 @@ def carlini_wagner(
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
     images, labels = check_batch(images, labels, model, threat)
-    if threat.norm != "l2":
-        raise ValueError(f"threat: expected the norm l2, got {threat.norm}.")
+    check_norm("carlini_wagner", threat)
     check_number("confidence", confidence, 0)
     check_number("steps", steps, 1, whole=True)
     check_number("searches", searches, 1, whole=True)

@@ -1,6 +1,7 @@
 """Compile an attack's graph once for each (model, attack, shape)."""
 
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.models.fast_copy import freeze
+from keras_aaa.models.softmax import ends_in_softmax
 from keras_aaa.threat_model import ThreatModel
 
 _functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -82,8 +84,21 @@ def check_batch(images, labels, model, *threat) -> tuple[tf.Tensor, tf.Tensor]:
                 f"images: {keras_model.name} takes {expected[1:]}, got {tuple(images.shape[1:])}."
             )
     outputs = getattr(keras_model, "output_shape", None)
-    if isinstance(outputs, tuple) and len(labels):
-        classes, low, high = outputs[-1], int(np.min(labels)), int(np.max(labels))
-        if low < 0 or high >= classes:
-            raise ValueError(f"labels: expected 0 to {classes - 1}, got {low} to {high}.")
+    if isinstance(outputs, tuple):
+        check_labels(labels, outputs[-1])
+    if keras_model is not None and ends_in_softmax(keras_model):
+        warnings.warn(
+            f"Model {keras_model.name!r} ends in softmax, which hides the gradient from attacks: "
+            "give them keras_aaa.models.as_logits(model).",
+            stacklevel=3,
+        )
     return tf.cast(images, tf.float32), tf.cast(labels, tf.int64)
+
+
+def check_labels(labels, classes: int) -> None:
+    """Raise ValueError if labels, [n], name a class that is none of 0 to classes - 1."""
+    if not len(labels):
+        return
+    low, high = int(np.min(labels)), int(np.max(labels))
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels: expected 0 to {classes - 1}, got {low} to {high}.")

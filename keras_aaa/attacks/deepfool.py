@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_aaa.attacks.compiled import check_batch, compiled
-from keras_aaa.attacks.norms import per_example
+from keras_aaa.attacks.norms import check_norm, per_example
 from keras_aaa.checks import check_number
 from keras_aaa.threat_model import ThreatModel
 
@@ -32,8 +32,7 @@ def deepfool(
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
     images, labels = check_batch(images, labels, model, threat)
-    if threat.norm != "l2":
-        raise ValueError(f"threat: expected the norm l2, got {threat.norm}.")
+    check_norm("deepfool", threat)
     check_number("steps", steps, 1, whole=True)
     check_number("overshoot", overshoot, 0)
     if not len(labels):

@@ -4,6 +4,16 @@ import tensorflow as tf
 
 from keras_aaa.threat_model import ThreatModel
 
+# Attacks that are made for one norm; the others take both.
+ONLY_NORM = {"carlini_wagner": "l2", "deepfool": "l2", "square": "linf", "autoattack": "linf"}
+
+
+def check_norm(attack: str, threat: ThreatModel) -> None:
+    """Raise ValueError if the attack is not made for the threat's norm."""
+    wanted = ONLY_NORM.get(attack, threat.norm)
+    if threat.norm != wanted:
+        raise ValueError(f"threat: {attack} is made for the norm {wanted}, got {threat.norm}.")
+
 
 def per_example(values: tf.Tensor) -> tf.Tensor:
     """Return values [n] as [n, 1, 1, 1], to go with images."""

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_aaa.attacks.compiled import check_batch, compiled
 from keras_aaa.attacks.logit_losses import margin
-from keras_aaa.attacks.norms import per_example
+from keras_aaa.attacks.norms import check_norm, per_example
 from keras_aaa.checks import check_number
 from keras_aaa.threat_model import ThreatModel
 
@@ -59,8 +59,7 @@ def square(
         TypeError, ValueError: for images, labels or settings that are not as above.
     """
     images, labels = check_batch(images, labels, model, threat)
-    if threat.norm != "linf":
-        raise ValueError(f"threat: expected the norm linf, got {threat.norm}.")
+    check_norm("square", threat)
     check_number("queries", queries, 1, whole=True)
     last = queries if last is None else last
     check_number("last", last, 0, queries, whole=True)

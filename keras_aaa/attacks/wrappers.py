@@ -17,15 +17,23 @@ def bpda(function: Tensors, surrogate: Tensors = tf.identity) -> Tensors:
         surrogate: tensor -> tensor of the same shape, differentiable; the identity by default.
     """
 
-    @tf.custom_gradient
     def call(x):
-        def gradient(upstream):
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                y = surrogate(x)
-            return tape.gradient(y, x, output_gradients=upstream)
+        value = tf.stop_gradient(function(x))
+        if value.shape.rank is None:  # of a numpy_function, say
+            value = tf.ensure_shape(value, surrogate(x).shape)
 
-        return tf.stop_gradient(function(x)), gradient
+        # The function is called outside, for its variables are none of this gradient's business.
+        @tf.custom_gradient
+        def attach(x):
+            def gradient(upstream):
+                with tf.GradientTape() as tape:
+                    tape.watch(x)
+                    y = surrogate(x)
+                return tape.gradient(y, x, output_gradients=upstream)
+
+            return tf.identity(value), gradient
+
+        return attach(x)
 
     return call
 

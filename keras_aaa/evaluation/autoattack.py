@@ -13,7 +13,9 @@ from keras_aaa.attacks.apgd import apgd
 from keras_aaa.attacks.compiled import check_batch
 from keras_aaa.attacks.fab import fab
 from keras_aaa.attacks.logit_losses import ranked_targets
+from keras_aaa.attacks.norms import check_norm
 from keras_aaa.attacks.square import square
+from keras_aaa.checks import check_number
 from keras_aaa.evaluation.at_once import BATCHES, at_once
 from keras_aaa.evaluation.robustness import correct, logits_in_batches
 from keras_aaa.models.fast_copy import fast_copy
@@ -34,6 +36,10 @@ class AutoAttack:
     queries: int = 5000
     seed: int = 0
 
+    def __post_init__(self):
+        for name in ("steps", "targets", "queries"):
+            check_number(f"autoattack: {name}", getattr(self, name), 1, whole=True)
+
 
 def autoattack(
     defence,
@@ -43,7 +49,7 @@ def autoattack(
     threat: ThreatModel,
     settings: AutoAttack = AutoAttack(),
     precision: str = "float32",
-    workdir: Path | None = None,
+    workdir: Path | str | None = None,
     identity: str = "",
     on_block: Callable[[int], None] = lambda done: None,
 ) -> dict[str, np.ndarray]:
@@ -72,6 +78,7 @@ def autoattack(
             of another run.
     """
     images, labels = (np.asarray(a) for a in check_batch(images, labels, defence))
+    check_norm("autoattack", threat)
     crafting = fast_copy(defence, precision)
     key = {
         "identity": identity,
@@ -83,7 +90,7 @@ def autoattack(
     blocks = []
     for begin in range(0, len(labels), BLOCK):
         x, y = images[begin : begin + BLOCK], labels[begin : begin + BLOCK]
-        path = workdir / f"block{begin}.npz" if workdir else None
+        path = Path(workdir) / f"block{begin}.npz" if workdir else None
         if path:
             _claim(path.parent, key)
         if path and path.exists():

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.attacks.compiled import check_batch, compiled
+from keras_aaa.attacks.compiled import check_batch, check_labels, compiled
 from keras_aaa.attacks.pgd import pgd, random_start
 from keras_aaa.checks import check_number
 from keras_aaa.evaluation.at_once import BATCHES, at_once
@@ -57,7 +57,9 @@ def correct(defence, images, labels) -> np.ndarray:
     images, labels = check_batch(images, labels, defence)
     if not len(labels):
         return np.zeros(0, bool)
-    return np.argmax(logits_in_batches(defence, images), axis=-1) == labels.numpy()
+    logits = logits_in_batches(defence, images)
+    check_labels(labels, logits.shape[1])  # a callable does not tell before
+    return np.argmax(logits, axis=-1) == labels.numpy()
 
 
 def logits_in_batches(defence, images) -> np.ndarray:

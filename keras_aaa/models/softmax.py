@@ -1,9 +1,14 @@
 """Recognise a classifier that ends in softmax, and give back its logits."""
 
 import warnings
+from collections.abc import Callable
 
 import keras
+import numpy as np
+import tensorflow as tf
 from keras import layers
+
+SMALLEST = 1e-37  # a probability that float32 still holds
 
 
 def ends_in_softmax(model: keras.Model) -> bool:
@@ -42,3 +47,26 @@ def as_logits(model: keras.Model) -> keras.Model:
     outputs = linear(last.input)
     linear.set_weights(last.get_weights())
     return keras.Model(model.inputs, outputs, name=model.name)
+
+
+def are_probabilities(outputs) -> bool:
+    """Return whether outputs [n, classes] are not negative and each row sums to 1."""
+    values = np.asarray(outputs, np.float64)
+    return bool(values.min() >= 0 and np.abs(values.sum(axis=1) - 1).max() < 1e-3)
+
+
+def of_probabilities(model: Callable) -> Callable:
+    """Return the logarithms of a model that answers with probabilities: logits, up to a constant.
+
+    For a softmax that as_logits cannot see or take off: an operation, or inside a SavedModel.
+
+    Args:
+        model: keras.Model or callable: images -> probabilities [n, classes].
+
+    Returns:
+        keras.Model if `model` is a functional one, else a callable: images -> log-probabilities.
+    """
+    if isinstance(model, keras.Model) and getattr(model, "inputs", None):
+        logs = keras.ops.log(keras.ops.maximum(model.outputs[0], SMALLEST))
+        return keras.Model(model.inputs, logs, name=model.name)
+    return lambda images: tf.math.log(tf.maximum(model(images), SMALLEST))

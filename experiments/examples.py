@@ -1,0 +1,80 @@
+"""The examples and the threat model of an evaluation, as its flags describe them."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from keras_aaa import data
+from keras_aaa.threat_model import THREAT_MODELS, ThreatModel
+
+
+def threat_of(dataset: str | None, norm: str | None, eps: float | None) -> ThreatModel:
+    """Return the ball of this norm and radius; the data set's own where one is not given.
+
+    Args:
+        dataset: its name, or None.
+        norm: "linf", "l2" or None.
+        eps: radius in image units, or None.
+
+    Raises:
+        ValueError: for a data set without a default, or a radius out of range.
+    """
+    default = THREAT_MODELS.get(dataset)
+    norm = norm or (default.norm if default else None)
+    if eps is None and default and norm == default.norm:
+        eps = default.eps
+    if norm is None or eps is None:
+        raise ValueError(
+            f"--norm, --eps: expected both; there are defaults for {', '.join(THREAT_MODELS)}, "
+            f"not for data set {dataset!r}."
+        )
+    if eps == 0:
+        raise ValueError("--eps: expected more than 0; --attack=clean measures without an attack.")
+    if norm == "linf" and eps > 1:
+        raise ValueError(
+            f"--eps: expected at most 1, images lie in [0, 1]; got {eps} (8/255 is 0.0314)."
+        )
+    return ThreatModel(norm, eps)
+
+
+def of_data_set(name: str | None, data_dir: str | None, count: int):
+    """Return the first `count` test images and labels of a data set, all for 0, as arrays.
+
+    Raises:
+        ValueError: without a name, or as data.load does.
+    """
+    if name is None:
+        raise ValueError("--dataset: expected, since the model is not of the zoo; or --npz.")
+    total = data.image_spec(name, data_dir).examples["test"]
+    images, labels = data.first(data.load(name, "test", data_dir), min(count or total, total))
+    return images.numpy(), labels.numpy()
+
+
+def of_npz(path: Path, count: int):
+    """Return the first `count` of the arrays `images` and `labels` of a file, all for 0.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no .npz of as many labels as images, one or more.
+    """
+    check_zip(path, "--npz", ".npz")
+    with np.load(path) as stored:
+        missing = {"images", "labels"} - set(stored)
+        if missing:
+            raise ValueError(f"--npz: expected arrays images and labels, missing {missing}.")
+        images, labels = stored["images"], stored["labels"]
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(
+            f"--npz: expected one image or more and as many labels, got {len(images)} images and "
+            f"{len(labels)} labels."
+        )
+    return (images[:count], labels[:count]) if count else (images, labels)
+
+
+def check_zip(path: Path, flag: str, kind: str) -> None:
+    """Raise an error that names the flag unless the file is there and is what .npz, .keras are."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{flag}: there is no file {path}.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{flag}: {path} is no {kind} file, or not a whole one.")
