@@ -83,7 +83,14 @@ def test_a_weak_attack_is_noticed(subject):
     assert evidence(sanity.stronger_changes_nothing, subject, steps=2, step_size=0.01).warning
     assert evidence(sanity.iterative_beats_single_step, subject, **weak).warning
     assert evidence(sanity.base_falls, subject, **weak).warning
-    assert evidence(sanity.base_falls, subject, base=None).warning
+
+
+def test_without_an_undefended_classifier_there_is_nothing_to_say_of_it(subject):
+    alone = dataclasses.replace(subject, base=None)
+    found = {e.check for e in report(alone)}
+    assert len(found) == len(CHECKS) - 1 and "base_falls" not in found
+    with pytest.raises(ValueError, match="expected a subject with an undefended classifier"):
+        sanity.base_falls(alone)
 
 
 def test_the_right_eps_curve(subject):
