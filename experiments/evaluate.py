@@ -33,6 +33,7 @@ from keras_aaa.attacks import ATTACKS
 from keras_aaa.evaluation import AutoAttack, autoattack, correct, craft
 from keras_aaa.evaluation.autoattack import STAGES
 from keras_aaa.evaluation.corruptions import survive_corruptions
+from keras_aaa.evaluation.robustness import logits_in_batches
 from keras_aaa.evaluation.sanity import Evidence, Subject, report
 from keras_aaa.figures import eps_curve, image_grid
 from keras_aaa.models.fast_copy import fast_copy
@@ -110,7 +111,7 @@ def main(argv):
         result["sanity"] = [asdict(e) for e in evidence]
         _print_evidence(evidence)
     write_json(workdir / "result.json", result)
-    _picture(images, worst, standing, workdir / "fallen.png")
+    _picture(defence, images, labels, worst, standing, workdir / "fallen.png")
     print_tables(result)
     if FLAGS.publish:
         of_attacks = [row for row in result["measurements"] if row["row"] in specs]
@@ -240,13 +241,20 @@ def _print_evidence(evidence: list[Evidence]) -> None:
             console.print(f"{e.check}: nothing suspicious; that is no proof.")
 
 
-def _picture(images, worst, standing, path: Path) -> None:
+def _picture(defence, images, labels, worst, standing, path: Path) -> None:
     moved = np.abs(worst - images).reshape(len(images), -1).max(axis=1) > 0
     fallen = np.flatnonzero(standing & moved)[:PICTURED]
     path.unlink(missing_ok=True)  # that of an earlier run
-    if len(fallen):
-        pictured = {"clean": images[fallen], "adversarial": worst[fallen]}
-        image_grid(pictured | {"difference": 0.5 + (worst - images)[fallen] / 2}, path)
+    if not len(fallen):
+        return
+    clean, adversarial = images[fallen], worst[fallen]
+    taken_for = logits_in_batches(defence.model, adversarial).argmax(axis=1)
+    difference = 0.5 + (adversarial - clean) / 2
+    image_grid(
+        {"clean": clean, "adversarial": adversarial, "difference": difference},
+        path,
+        [f"{own}, taken for {other}" for own, other in zip(labels[fallen], taken_for, strict=True)],
+    )
 
 
 if __name__ == "__main__":

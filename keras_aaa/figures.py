@@ -36,15 +36,16 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], path
     _save(figure, path)
 
 
-def image_grid(columns: Mapping[str, np.ndarray], path: Path) -> None:
+def image_grid(columns: Mapping[str, np.ndarray], path: Path, notes: Sequence[str] = ()) -> None:
     """Draw images in a grid, a titled column each, to a PNG.
 
     Args:
         columns: title -> float images [n, h, w, c] in [0, 1]; the same n in each.
         path: the PNG to write.
+        notes: what to write beside each row; nothing if empty.
     """
     rows = len(next(iter(columns.values())))
-    size = (1.25 * len(columns), 1.1 * rows + 0.5)
+    size = (1.25 * len(columns) + bool(notes), 1.1 * rows + 0.5)
     figure, axes = plt.subplots(rows, len(columns), figsize=size, squeeze=False)
     for column, (title, images) in enumerate(columns.items()):
         axes[0][column].set_title(title, fontsize=8)
@@ -52,6 +53,9 @@ def image_grid(columns: Mapping[str, np.ndarray], path: Path) -> None:
             grey = image.shape[-1] == 1
             axes[row][column].imshow(image, cmap="gray" if grey else None, vmin=0, vmax=1)
             axes[row][column].axis("off")
+    for row, note in enumerate(notes):
+        last = axes[row][-1]
+        last.text(1.1, 0.5, note, transform=last.transAxes, va="center", fontsize=8)
     figure.tight_layout(pad=0.4)
     _save(figure, path)
 
