@@ -53,15 +53,13 @@ _SMOKE = Recipe(
 
 _FASHION_PAPER = _MNIST_PAPER
 
-# N-FGSM, then four steps of 0.4 eps. A first choice: nothing was trained with it yet.
+# Two steps of 0.6 eps, then four of 0.4 eps. A first choice: nothing was trained with it yet.
 _FASHION_FAST = Recipe(
-    epochs=8,
+    epochs=7,
     batch_size=64,
     decay_from=0.2,
-    attack_steps=1,
-    attack_step_size=0.1,
-    start_noise=2.0,
-    attack_ball=3.0,
+    attack_steps=2,
+    attack_step_size=0.06,
     late_from=0.75,
     late_attack_steps=4,
     late_attack_step_size=0.04,
@@ -82,20 +80,20 @@ _CIFAR_PAPER = Recipe(
     shift=4,
     flip=1,
 )
-# N-FGSM, then two steps of PGD. A first choice: nothing was trained with it yet. Batches of 64 cost
-# no more an image than those of 128, and make twice as many updates.
+# Two steps of 0.6 eps, then three of half an eps. Batches of 64 cost no more an image than those of
+# 128, and make twice as many updates. N-FGSM does not do before a classifier that is not robust:
+# its first epoch ended at 37 % on its own examples and at 0.4 % under PGD-10 (U-Net of width 32,
+# 500 validation images).
 _CIFAR_FAST = Recipe(
-    epochs=6,
+    epochs=5,
     batch_size=64,
     decay_from=0.2,
-    attack_steps=1,
-    attack_step_size=_CIFAR,
-    start_noise=2.0,
-    attack_ball=3.0,
-    late_from=0.8,
-    late_attack_steps=2,
-    late_attack_step_size=5 / 255,
-    eps_warmup_epochs=0.5,
+    attack_steps=2,
+    attack_step_size=5 / 255,
+    late_from=0.7,
+    late_attack_steps=3,
+    late_attack_step_size=4 / 255,
+    eps_warmup_epochs=1.0,
     validation_examples=500,
     validation_steps=10,
     shift=4,
