@@ -35,10 +35,19 @@ def conv_bn(x, filters: int, kernel: int = 3, repeats: int = 2):
     """`repeats` of convolution, batch normalisation, ReLU ("conv-bn x2" in the tables)."""
     for _ in range(repeats):
         x = layers.Conv2D(filters, kernel, padding="same", use_bias=False)(x)
-        # Synchronised: with several replicas the saved statistics would else be replica 0's.
-        x = layers.BatchNormalization(synchronized=True)(x)
+        x = normalised(x)
         x = layers.ReLU()(x)
     return x
+
+
+def normalised(x):
+    """Batch normalisation.
+
+    Synchronised, for with several replicas the saved statistics would else be replica 0's. Their
+    moving average follows within tens of steps, not Keras' hundreds: attacks see the averages, and
+    what is crafted on a network that lags behind the one being trained is weak against it.
+    """
+    return layers.BatchNormalization(momentum=0.9, synchronized=True)(x)
 
 
 def image_input(shape: Shape, divisible_by: int = 1) -> keras.KerasTensor:

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_aaa.models.blocks import Shape, checked, image_input, logits
+from keras_aaa.models.blocks import Shape, checked, image_input, logits, normalised
 
 
 def narrow_resnet(
@@ -58,20 +58,20 @@ def resnet110(
         units: basic units a stage.
     """
     inputs = image_input(input_shape, divisible_by=4)
-    x = _normalised(_conv(checked(inputs), filters[0], 1))
+    x = _relu_normalised(_conv(checked(inputs), filters[0], 1))
     for stage, width in enumerate(filters):
         for unit in range(units):
             stride = 2 if stage and not unit else 1
-            y = _normalised(_conv(x, width, stride))
-            y = layers.BatchNormalization(synchronized=True)(_conv(y, width, 1))
+            y = _relu_normalised(_conv(x, width, stride))
+            y = normalised(_conv(y, width, 1))
             shortcut = x[:, ::stride, ::stride] if stride > 1 else x
             x = layers.ReLU()(layers.Add()([y, _padded(shortcut, width)]))
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, logits(x, classes), name="resnet110")
 
 
-def _normalised(x):
-    return layers.ReLU()(layers.BatchNormalization(synchronized=True)(x))
+def _relu_normalised(x):
+    return layers.ReLU()(normalised(x))
 
 
 def _padded(x, filters):
@@ -88,7 +88,7 @@ def _conv(x, filters, stride):
 
 
 def _activation(x):
-    return layers.LeakyReLU(0.1)(layers.BatchNormalization(synchronized=True)(x))
+    return layers.LeakyReLU(0.1)(normalised(x))
 
 
 def _residual(x, filters, stride, shortcut):
