@@ -29,7 +29,8 @@ class Defence:
         name: of the classifier inside, as cards write it.
         title: of the whole, for people.
         model: images -> logits: a keras.Model, or a callable for a SavedModel.
-        identity: a hash of the weights.
+        identity: hashes of all that its answers depend on: the weights of a model of the zoo, the
+            files of another.
         dataset: that of the zoo's card, or None.
         classifier, autoencoder: the parts, where they are known.
     """

@@ -97,7 +97,7 @@ def main(argv):
     result = {
         "command": command_line("experiments.evaluate"),
         "model": FLAGS.model,
-        "weights": defence.identity,
+        "identity": defence.identity,
         "dataset": dataset,
         "threat": asdict(threat),
         "precision": {"crafting": precision, "scoring": "float32"},
@@ -142,7 +142,9 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
                 threat=threat,
                 settings=AutoAttack(**spec.parameters),
                 precision=precision,
-                workdir=workdir / "autoattack" / _digest(defence, images, labels, spec, threat),
+                workdir=workdir
+                / "autoattack"
+                / _digest(defence, images, labels, spec, threat, precision),
                 identity=defence.identity,
                 on_block=lambda n: bar.advance(task, n),
             )
@@ -162,11 +164,11 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
     return {spec.title: (correct(model, x_adv, labels), x_adv)}
 
 
-def _digest(defence, images, labels, spec, threat) -> str:
+def _digest(defence, images, labels, spec, threat, precision) -> str:
     """The folder of one AutoAttack's blocks, so that another model's run has another."""
     key = {"attack": spec.title, "defence": defence.identity, "threat": asdict(threat)}
     content = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    return digest(key | {"precision": FLAGS.precision, "examples": content})
+    return digest(key | {"precision": precision, "examples": content})
 
 
 def _row(stage: str, spec: AttackSpec, mask: np.ndarray) -> dict:
