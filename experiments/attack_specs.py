@@ -13,6 +13,8 @@ from keras_aaa.threat_model import ThreatModel
 
 # The part of Square's budget to run is the evaluation's business.
 _NOT_FLAGS = {"first", "last"}
+# FAB wants a target class for each example, which no flag can give; AutoAttack chooses them.
+NAMES = ("clean", "autoattack", *(name for name in ATTACKS if name != "fab"))
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ def parse(text: str, threat: ThreatModel) -> AttackSpec:
             type, or an attack that is made for another norm.
     """
     name, *parts = text.strip().split(":")
-    lookup("attack", name, dict.fromkeys(("clean", "autoattack", *ATTACKS)))
+    if name == "fab":
+        raise ValueError("fab: needs a target class an example; autoattack runs it with them.")
+    lookup("attack", name, dict.fromkeys(NAMES))
     check_norm(name, threat)
     known = _parameters(name)
     given: dict[str, int | float | str] = {}

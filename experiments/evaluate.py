@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import zoo
-from experiments.attack_specs import AttackSpec, is_seeded, parse
+from experiments.attack_specs import NAMES, AttackSpec, is_seeded, parse
 from experiments.cards import measurement, publish
 from experiments.console import command_line, friendly
 from experiments.defences import load_defence, with_logits
@@ -44,7 +44,7 @@ from keras_aaa.threat_model import NORMS
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Zoo name, .keras file or SavedModel folder.", required=True)
 flags.DEFINE_string("defend", None, "An autoencoder of the zoo to put before the model.")
-flags.DEFINE_list("attack", ["clean", "pgd"], f"clean, autoattack, {', '.join(ATTACKS)}.")
+flags.DEFINE_list("attack", ["clean", "pgd"], f"Of {', '.join(NAMES)}.")
 flags.DEFINE_string("dataset", None, "Test set; that of the zoo's card by default.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
 flags.DEFINE_string("npz", None, "Examples of your own instead of a data set.")
@@ -78,6 +78,8 @@ def main(argv):
         precision = "float32"
     workdir = Path(FLAGS.workdir)
     workdir.mkdir(parents=True, exist_ok=True)  # before hours of attacks, not after
+    for picture in ("fallen.png", "eps.png"):  # those of an earlier run
+        (workdir / picture).unlink(missing_ok=True)
     defence = with_logits(defence, images)
     standing = correct(defence.model, images, labels)
     rows, masks, worst = [], {}, images.copy()
@@ -246,7 +248,6 @@ def _print_evidence(evidence: list[Evidence]) -> None:
 def _picture(defence, images, labels, worst, standing, path: Path) -> None:
     moved = np.abs(worst - images).reshape(len(images), -1).max(axis=1) > 0
     fallen = np.flatnonzero(standing & moved)[:PICTURED]
-    path.unlink(missing_ok=True)  # that of an earlier run
     if not len(fallen):
         return
     clean, adversarial = images[fallen], worst[fallen]

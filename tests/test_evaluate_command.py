@@ -178,6 +178,7 @@ BAD = [
     ([*MINE, "--attack=pdg"], "Did you mean 'pgd'"),
     ([*MINE, "--attack=pgd:steps=0"], "pgd: steps: expected 1 or more"),
     ([*MINE, "--attack=autoattack:steps=-1"], "autoattack: steps: expected 1 or more"),
+    ([*MINE, "--attack=fab:steps=5"], "fab: needs a target class"),
     ([*MINE, "--attack=deepfool"], "deepfool is made for the norm l2"),
     ([*MINE, "--attack=pgd,pgd"], "expected each once"),
     ([*MINE, "--attack="], "expected one or more"),
