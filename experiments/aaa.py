@@ -40,7 +40,7 @@ from experiments.common_flags import (
 )
 from experiments.console import command_line, friendly
 from experiments.estimate import announce
-from experiments.measure import measure
+from experiments.measure import measure, parts
 from experiments.paper import paper_accuracy
 from experiments.pictures import draw_reconstructions
 from experiments.recipes import recipe_for
@@ -68,6 +68,9 @@ flags.DEFINE_list("classifiers", None, "Those of the study that take part; all i
 flags.DEFINE_bool("ensemble", False, "Also train one on all classifiers, one drawn a step.")
 flags.DEFINE_integer("latent", None, "Size of the latent vector, where there is one.", 1, 65536)
 flags.DEFINE_integer("width", None, "Filters of the autoencoder's first convolution.", 1, 4096)
+flags.DEFINE_integer(
+    "long_examples", 0, "Test examples for the longest PGD, the first ones; 0 takes all.", 0
+)
 flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that test attacks craft in.")
 flags.DEFINE_bool("baseline", False, "Also train the adversarial-training baselines.")
 flags.DEFINE_bool("beyond", False, "Also a target classifier that the paper has not: an MLP-mixer.")
@@ -97,8 +100,10 @@ def main(argv):
         defend(autoencoder, models.classifiers[study.source].model),
         threat,
         [] if plan.from_zoo else aaa + baselines,
-        attacked_examples=len(labels) * len(models.classifiers) * len(plan.losses),
-        test_steps=test.steps[-1],
+        test_gradients=sum(
+            steps[-1] * examples * len(models.classifiers) * len(plan.losses)
+            for steps, examples in parts(test.steps, FLAGS.long_examples, len(labels))
+        ),
     )
     add_robust(setting, study, models, plan, threat)
     measurements, seconds = _measure(setting, study, models, images, labels, threat, test)
@@ -228,6 +233,7 @@ def _measure(
             precision=FLAGS.crafting,
             cache=setting.workdir / "measured",
             strategy=setting.strategy,
+            long_examples=FLAGS.long_examples,
         )
         seconds[f"measuring {title}"] = measured["seconds"]
         for accuracy in measured["accuracies"]:

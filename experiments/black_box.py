@@ -1,20 +1,24 @@
 """Training an autoencoder before a classifier that can only be queried.
 
     python -m experiments.black_box --dataset=mnist --queries=64
-    python -m experiments.black_box --queries=16,64,256 --start_from=aaa_mnist_ce_mse
+    python -m experiments.black_box --queries=16,64,256 --ways=queries,tuned
     python -m experiments.black_box --queries=64 --url=http://HOST:8501/v1/models/NAME
 
 The autoencoder is trained with the same trainer and recipe as ever; the classifier's gradients are
 finite differences of the probabilities it answers with, --queries of them an image and gradient.
-Beside it stand the two ends: an autoencoder trained with another classifier (transfer), and
-one trained with the target's true gradients (white-box). All are measured by PGD through the
-target's true gradients, of which training saw nothing. The run's folder holds result.json and
-queries.png.
+It is trained anew (queries), or (tuned) begins with the weights of one that was trained with
+another classifier, --start_from, for --tune_epochs at a third of the learning rate. Beside these
+stand the two ends: that other one itself (transfer), and one trained with the target's true
+gradients (white_box). All are measured by PGD through the target's true gradients, of which
+training saw nothing. The run's folder holds result.json and queries.png.
 
 Paper: AAA, "Future Work".
 """
 
+import contextlib
 import dataclasses
+import json
+import os
 import sys
 
 import numpy as np
@@ -27,7 +31,6 @@ from experiments.aaa_models import autoencoder_name, of_zoo
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
-    define_start_from,
     overridden,
     run_setting,
     test_examples,
@@ -43,53 +46,68 @@ from keras_aaa.black_box import Query, black_box
 from keras_aaa.checks import check_number
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.figures import line_chart
+from keras_aaa.names import lookup
 from keras_aaa.rest import rest_query
 from keras_aaa.results import provenance, write_json
 from keras_aaa.threat_model import threat_for
-from keras_aaa.training import Loss
+from keras_aaa.training import Loss, Recipe
 
 FLAGS = flags.FLAGS
+WAYS = ("queries", "tuned", "white_box")
 define_run_flags()
 define_recipe_flags("quick")
-define_start_from()
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("queries", ["64"], "Queries an image and gradient, an even number; a run each.")
 flags.DEFINE_string("target", None, "Zoo name of the classifier; the study's transfer target.")
 flags.DEFINE_string("url", None, "Where it is served, in TensorFlow Serving's REST form.")
-flags.DEFINE_bool("white_box", True, "Also train with the target's true gradients.")
+flags.DEFINE_list("ways", list(WAYS), f"How to train: {', '.join(WAYS)}.")
+flags.DEFINE_string("start_from", None, "Zoo name of the transferred one; aaa_<dataset>_ce_mse.")
+flags.DEFINE_integer("tune_epochs", 1, "Epochs of `tuned`.", 1)
 
 
 def main(argv):
+    # The target answers inside a step of the training's graph, and must not wait for its thread.
+    tf.config.threading.set_inter_op_parallelism_threads(max(2, len(os.sched_getaffinity(0))))
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
-    queries = [_even(text) for text in FLAGS.queries]
+    queries = sorted(_even(text) for text in FLAGS.queries)
+    ways = [lookup("way", name, dict.fromkeys(WAYS, name)) for name in FLAGS.ways]
     setting = dataclasses.replace(run_setting(), precision="float32")
     recipe = overridden(recipe_for(FLAGS.dataset, "aaa", FLAGS.recipe))
     target = FLAGS.target or next(name for name in study.classifiers if name != study.source)
     behind = of_zoo(target)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     query = rest_query(FLAGS.url) if FLAGS.url else _probabilities(behind.model)
-    common = {
-        "loss": Loss(1.0, recipe.mse_weight),
-        "threat": threat,
-        "start": of_zoo(FLAGS.start_from) if FLAGS.start_from else None,
-    }
     runs: dict[str, Trained] = {}
     transfer = FLAGS.start_from or autoencoder_name(FLAGS.dataset, "ce_mse")
-    if transfer in zoo.list_models():
+    if FLAGS.start_from or "tuned" in ways or transfer in zoo.list_models():
         runs["transfer"] = of_zoo(transfer)
     asked = {}
-    for count in queries:
-        model = black_box(query, spec.shape, spec.classes, pairs=count // 2, seed=recipe.seed)
-        classifier = Trained(f"queried_{target}", model, Architecture("black_box"), None)
-        row = f"queries_{count}"
+
+    def train(row: str, classifier: Trained, how: Recipe = recipe, start: Trained | None = None):
         runs[row] = train_in_folder(
-            setting, row, study.autoencoder, recipe, classifiers=(classifier,), **common
+            setting,
+            row,
+            study.autoencoder,
+            how,
+            classifiers=(classifier,),
+            loss=Loss(1.0, recipe.mse_weight),
+            threat=threat,
+            start=start,
         )
-        asked[row] = model.get_layer("queried").queries.count
-    if FLAGS.white_box:
-        runs["white_box"] = train_in_folder(
-            setting, "white_box", study.autoencoder, recipe, classifiers=(behind,), **common
-        )
+
+    for way, how, start in (
+        ("queries", recipe, None),
+        ("tuned", _tuning(recipe), runs.get("transfer")),
+    ):
+        for count in queries if way in ways else ():
+            row = f"{way}_{count}"
+            model = black_box(query, spec.shape, spec.classes, pairs=count // 2, seed=recipe.seed)
+            classifier = Trained(f"queried_{target}", model, Architecture("black_box"), None)
+            with _counting(model, setting, row):
+                train(row, classifier, how, start)
+            asked[row] = model.get_layer("queried").queries.count
+    if "white_box" in ways:
+        train("white_box", behind)
     rows = _measure(setting, study, runs, behind, threat)
     if not setting.chief:
         return
@@ -109,7 +127,21 @@ def main(argv):
     _draw(rows, queries, setting.workdir / "queries.png")
     print_tables(result)
     for row, count in asked.items():
-        print(f"{row}: {count:,} images asked for in this process")
+        print(f"{row}: {count:,} images asked for")
+
+
+@contextlib.contextmanager
+def _counting(model, setting: Setting, row: str):
+    """Count the queries of a run on from where a part of it that was broken off had come."""
+    path = setting.workdir / row / "queries.json"
+    queries = model.get_layer("queried").queries
+    if path.exists():
+        queries.count = json.loads(path.read_text())["count"]
+    try:
+        yield
+    finally:
+        if setting.chief and path.parent.exists():
+            write_json(path, {"count": queries.count})
 
 
 def _even(text: str) -> int:
@@ -117,6 +149,14 @@ def _even(text: str) -> int:
         raise ValueError(f"--queries: expected even whole numbers, got {text!r}.")
     check_number("--queries", int(text), 2, whole=True)
     return int(text)
+
+
+def _tuning(recipe: Recipe) -> Recipe:
+    """The recipe for a network that has learned already."""
+    rate = recipe.learning_rate / 3
+    return dataclasses.replace(
+        recipe, epochs=FLAGS.tune_epochs, learning_rate=rate, eps_warmup_epochs=0.0
+    )
 
 
 def _probabilities(model) -> Query:
@@ -155,7 +195,11 @@ def _measure(setting: Setting, study, runs, behind, threat) -> list[dict]:
 
 def _draw(rows: list[dict], queries: list[int], path) -> None:
     robust = {row["row"]: row["accuracy"] for row in rows if row["attack"] == "pgd"}
-    lines = {"by queries": (queries, [robust[f"queries_{count}"] for count in queries])}
+    lines = {
+        label: (queries, [robust[f"{way}_{count}"] for count in queries])
+        for way, label in (("queries", "anew, by queries"), ("tuned", "tuned by queries"))
+        if f"{way}_{queries[0]}" in robust
+    }
     for name in ("undefended", "transfer", "white_box"):
         if name in robust:
             ends = sorted({min(queries), max(queries)})

@@ -23,8 +23,7 @@ def announce(
     threat: ThreatModel,
     recipes: Sequence[Recipe],
     *,
-    attacked_examples: int,
-    test_steps: int,
+    test_gradients: int,
 ) -> None:
     """Print how long the training runs and the measuring will take here.
 
@@ -33,8 +32,7 @@ def announce(
         defence: a model of the size that will be trained and attacked.
         threat: the ball.
         recipes: one for each training run.
-        attacked_examples: test examples, counted once for each defence they are tried on.
-        test_steps: steps of the longest test attack.
+        test_gradients: steps of the test attacks, of all examples and defences together.
     """
     seconds = _seconds_per_gradient(setting, defence, threat)
     size = data.image_spec(setting.dataset, setting.data_dir).examples["train"]
@@ -44,7 +42,7 @@ def announce(
         for total in [recipe.epochs * ((recipe.train_examples or size) // recipe.batch_size)]
         for step in range(total)
     )
-    measuring = seconds * attacked_examples * test_steps
+    measuring = seconds * test_gradients
     print(
         f"On this machine: about {_minutes(training)} of training and {_minutes(measuring)} of "
         f"measuring, less what an earlier run in {setting.workdir} has done.",

@@ -29,6 +29,7 @@ def measure(
     precision: str,
     cache: Path,
     strategy: tf.distribute.Strategy | None = None,
+    long_examples: int = 0,
 ) -> dict:
     """Return clean and PGD accuracies; crafted in `precision`, scored in float32.
 
@@ -41,6 +42,8 @@ def measure(
         precision: "float32" or "bfloat16", of crafting.
         cache: folder of earlier measurements, which count only for the same weights and settings.
         strategy: its workers share the examples, and all learn the same counts; None for one.
+        long_examples: the first so many examples for the numbers of steps after the first; 0 for
+            all.
 
     Returns:
         {"accuracies": one dict an attack (attack, steps, step_size, accuracy, correct, examples,
@@ -53,41 +56,58 @@ def measure(
         "test": dataclasses.asdict(test) | {"steps": list(test.steps)},
         "precision": precision,
         "examples": len(labels),
+        "long_examples": long_examples,
     }
     if path.exists() and (known := json.loads(path.read_text()))["key"] == key:
         return known
     began = time.monotonic()
     strategy = strategy or tf.distribute.get_strategy()
-    own = share(strategy, len(labels))
     # Drawn for all examples, so that each one's is the same however many workers there are.
-    start = tf.gather(random_start(images, threat, test.seed), own)
-    images, labels = tf.gather(images, own), tf.gather(labels, own)
-    standing = correct(defence, images, labels)
+    start = random_start(images, threat, test.seed)
+    counted: dict[int | None, tuple[int, int]] = {}  # steps, None for clean -> correct, of how many
     with Progress(disable=not is_chief(strategy)) as bar:
-        task = bar.add_task(title, total=len(labels) * test.steps[-1])
-        survived = survive_pgd(
-            defence,
-            images,
-            labels,
-            threat=threat,
-            test=test,
-            precision=precision,
-            start=start,
-            on_batch=lambda done: bar.advance(task, done),
-        )
-        bar.update(task, completed=len(labels) * test.steps[-1])
-    # Wrong without an attack is wrong under it.
-    masks = [standing, *(survived[steps] & standing for steps in test.steps)]
-    counts = total(strategy, [np.sum(mask) for mask in masks])
+        for steps, count in parts(test.steps, long_examples, len(labels)):
+            own = share(strategy, count)
+            x, y, begin = (tf.gather(tensor, own) for tensor in (images, labels, start))
+            standing = correct(defence, x, y)
+            task = bar.add_task(title, total=len(y) * steps[-1])
+            survived = survive_pgd(
+                defence,
+                x,
+                y,
+                threat=threat,
+                test=dataclasses.replace(test, steps=steps),
+                precision=precision,
+                start=begin,
+                on_batch=lambda done, task=task: bar.advance(task, done),
+            )
+            bar.update(task, completed=len(y) * steps[-1])
+            # Wrong without an attack is wrong under it.
+            masks = {None: standing, **{s: mask & standing for s, mask in survived.items()}}
+            counts = total(strategy, [np.sum(mask) for mask in masks.values()])
+            found = {s: (int(n), count) for s, n in zip(masks, counts, strict=True)}
+            counted = found | counted  # what was counted on more examples stays
     rows = [("clean", None, None), *(("pgd", steps, test.step_size) for steps in test.steps)]
-    accuracies = [
-        _row(*row, Accuracy(int(count), key["examples"]))
-        for row, count in zip(rows, counts, strict=True)
-    ]
+    accuracies = [_row(*row, Accuracy(*counted[row[1]])) for row in rows]
     measured = {"key": key, "accuracies": accuracies, "seconds": time.monotonic() - began}
     if is_chief(strategy):
         write_json(path, measured)
     return measured
+
+
+def parts(
+    steps: tuple[int, ...], long_examples: int, examples: int
+) -> list[tuple[tuple[int, ...], int]]:
+    """Return the runs that a PGD test is made of: which numbers of steps, on how many examples.
+
+    Args:
+        steps: rising numbers of steps, of which the first is measured on all examples.
+        long_examples: how many the others are measured on; 0 for all.
+        examples: how many there are.
+    """
+    if not 0 < long_examples < examples or len(steps) == 1:
+        return [(steps, examples)]
+    return [(steps[:1], examples), (steps, long_examples)]
 
 
 def _row(attack: str, steps: int | None, step_size: float | None, accuracy: Accuracy) -> dict:

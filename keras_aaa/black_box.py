@@ -179,7 +179,9 @@ def black_box(
 
     Args:
         query: images float32 [n, h, w, c] in [0, 1] -> probabilities [n, classes]; a served
-            model, for example. Queries(...) sets attempts and time limits.
+            model, for example. Queries(...) sets attempts and time limits. One that runs
+            TensorFlow in this process needs two inter-op threads (on a single processor
+            tf.config.threading.set_inter_op_parallelism_threads(2), before anything else).
         input_shape: (h, w, c).
         classes: number of probabilities.
         pairs: antithetic pairs of random directions, >= 1; None for every pixel in turn.

@@ -103,8 +103,9 @@ def test_folder_holds_pictures_curves_and_loadable_models(finished, digits):
 
 def test_models_of_the_zoo_are_measured_without_training(tmp_path):
     code, out, err = run(
-        tmp_path, "--from_zoo", "--loss=ce_mse", "--eval_examples=20", "--classifiers=mnist_madry"
-    )
+        tmp_path, "--from_zoo", "--loss=ce_mse", "--classifiers=mnist_madry",
+        "--eval_examples=20", "--long_examples=5",
+    )  # fmt: skip
     assert code == 0, err[-3000:]
     assert "epoch 1/" not in out and not (tmp_path / "aaa_mnist_ce_mse").exists()
     result = json.loads((tmp_path / "result.json").read_text())
@@ -113,6 +114,8 @@ def test_models_of_the_zoo_are_measured_without_training(tmp_path):
     assert described["origin"] == "zoo" and described["commit"] == card.provenance["commit"]
     assert {m["row"] for m in result["measurements"]} == {"natural", "aaa_ce_mse"}
     assert {m["classifier"] for m in result["measurements"]} == {"mnist_madry"}
+    counted = {m["steps"]: m["examples"] for m in result["measurements"]}
+    assert counted == {None: 20, 40: 20, 200: 5}
     assert (tmp_path / "training.png").exists()
 
 

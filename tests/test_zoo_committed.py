@@ -38,8 +38,11 @@ def test_cards_are_complete(name):
     assert card.training["command"].startswith("python -m experiments.")
     assert card.training["recipe"]["seed"] >= 0 and len(card.provenance["commit"]) >= 40
     assert card.parameters == zoo.load(name).count_params()
-    whole = [m for m in card.measured if m.attack in ("clean", "pgd")]
-    assert whole and all(m.examples >= 10_000 for m in whole)
+    pgd = [m for m in card.measured if m.attack == "pgd"]
+    first = min(m.steps for m in pgd)  # PGD of more steps may be measured on fewer examples
+    whole = [m for m in card.measured if m.attack == "clean" or (m in pgd and m.steps == first)]
+    assert len(whole) >= 2 and all(m.examples >= 10_000 for m in whole)
+    assert all(m.examples >= 1000 for m in pgd)
     assert card.caveats
 
 
