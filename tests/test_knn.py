@@ -1,5 +1,8 @@
 """kNN reconstruction against a search written out in NumPy."""
 
+import os
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -45,6 +48,23 @@ def test_the_bank_holds_the_training_latents(small_autoencoder, bank):
     expected = latents_of(small_autoencoder, images)
     np.testing.assert_allclose(bank.latents[:10], expected, atol=1e-5)
     assert bank.latents.shape == (EXAMPLES, 8) and bank.shape == (8,) and bank.dataset == "mnist"
+
+
+def resident():
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_bank_is_in_memory_once(digits):
+    images = keras.Input((28, 28, 1))
+    latent = keras.layers.UpSampling2D(16, name="latent")(images)
+    wide = keras.Model(images, keras.layers.AveragePooling2D(16)(latent))
+    repeated = tf.data.Dataset.from_tensors(digits[0][0]).repeat()
+    before = resident()
+    bank = build_bank(wide, repeated, 500, "mnist")
+    size = 4 * 500 * 28 * 28 * 256
+    assert bank.latents.shape == (500, size // 2000)
+    assert resident() - before < 1.5 * size
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

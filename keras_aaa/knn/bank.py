@@ -105,7 +105,8 @@ def build_bank(
     run = tf.function(lambda x: tf.reshape(encode(x, training=False), (-1, size)))
     done = 0
     for batch in images.take(examples).batch(ENCODE_BATCH):
-        latents[done : done + len(batch)].assign(run(batch))
+        places = tf.range(done, done + len(batch))
+        latents.scatter_update(tf.IndexedSlices(run(batch), places))  # a slice's assign copies all
         done += len(batch)
     if done < examples:
         raise ValueError(f"examples: expected {done} at the most, got {examples}.")

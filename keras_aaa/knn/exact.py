@@ -35,16 +35,17 @@ def exact_search(bank: Bank, precision: str = "bfloat16", memory: float = MEMORY
         indices = tf.zeros((tf.shape(queries)[0], 0), tf.int32)
         for begin in range(0, size, max(block, wanted)):
             count = min(max(block, wanted), size - begin)
-            rows = bank.latents[begin : begin + count] - centre
+            with tf.control_dependencies([values]):  # one block in memory at a time
+                rows = bank.latents[begin : begin + count] - centre
             # The nearest have the largest q.b - |b|^2 / 2.
             norms = tf.reduce_sum(tf.square(rows), axis=1) / 2
             products = tf.matmul(centred, tf.cast(rows, dtype), transpose_b=True)
             found = tf.math.top_k(tf.cast(products, tf.float32) - norms, min(wanted, count))
             values = tf.concat([values, found.values], axis=1)
             indices = tf.concat([indices, found.indices + begin], axis=1)
-            kept = tf.math.top_k(values, min(wanted, values.shape[1]))
-            values = kept.values
-            indices = tf.gather(indices, kept.indices, axis=1, batch_dims=1)
+            best = tf.math.top_k(values, min(wanted, values.shape[1]))
+            values = best.values
+            indices = tf.gather(indices, best.indices, axis=1, batch_dims=1)
         return indices if precision == "float32" else rank(bank, queries, indices, k)
 
     return search
