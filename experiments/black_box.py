@@ -39,7 +39,7 @@ from experiments.console import command_line, friendly
 from experiments.measure import measure
 from experiments.recipes import recipe_for
 from experiments.runs import Setting, Trained, train_in_folder
-from experiments.studies import Architecture, study_for
+from experiments.studies import Architecture, Study, study_for
 from experiments.tables import print_tables
 from keras_aaa import data, defend
 from keras_aaa.black_box import Query, black_box
@@ -49,7 +49,7 @@ from keras_aaa.figures import line_chart
 from keras_aaa.names import lookup
 from keras_aaa.rest import rest_query
 from keras_aaa.results import provenance, write_json
-from keras_aaa.threat_model import threat_for
+from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training import Loss, Recipe
 
 FLAGS = flags.FLAGS
@@ -70,44 +70,10 @@ def main(argv):
     tf.config.threading.set_inter_op_parallelism_threads(max(2, len(os.sched_getaffinity(0))))
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
     queries = sorted(_even(text) for text in FLAGS.queries)
-    ways = [lookup("way", name, dict.fromkeys(WAYS, name)) for name in FLAGS.ways]
     setting = dataclasses.replace(run_setting(), precision="float32")
-    recipe = overridden(recipe_for(FLAGS.dataset, "aaa", FLAGS.recipe))
     target = FLAGS.target or next(name for name in study.classifiers if name != study.source)
     behind = of_zoo(target)
-    spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
-    query = rest_query(FLAGS.url) if FLAGS.url else _probabilities(behind.model)
-    runs: dict[str, Trained] = {}
-    transfer = FLAGS.start_from or autoencoder_name(FLAGS.dataset, "ce_mse")
-    if FLAGS.start_from or "tuned" in ways or transfer in zoo.list_models():
-        runs["transfer"] = of_zoo(transfer)
-    asked = {}
-
-    def train(row: str, classifier: Trained, how: Recipe = recipe, start: Trained | None = None):
-        runs[row] = train_in_folder(
-            setting,
-            row,
-            study.autoencoder,
-            how,
-            classifiers=(classifier,),
-            loss=Loss(1.0, recipe.mse_weight),
-            threat=threat,
-            start=start,
-        )
-
-    for way, how, start in (
-        ("queries", recipe, None),
-        ("tuned", _tuning(recipe), runs.get("transfer")),
-    ):
-        for count in queries if way in ways else ():
-            row = f"{way}_{count}"
-            model = black_box(query, spec.shape, spec.classes, pairs=count // 2, seed=recipe.seed)
-            classifier = Trained(f"queried_{target}", model, Architecture("black_box"), None)
-            with _counting(model, setting, row):
-                train(row, classifier, how, start)
-            asked[row] = model.get_layer("queried").queries.count
-    if "white_box" in ways:
-        train("white_box", behind)
+    runs, asked = _train(setting, study, behind, threat, queries)
     rows = _measure(setting, study, runs, behind, threat)
     if not setting.chief:
         return
@@ -142,6 +108,48 @@ def _counting(model, setting: Setting, row: str):
     finally:
         if setting.chief and path.parent.exists():
             write_json(path, {"count": queries.count})
+
+
+def _train(
+    setting: Setting, study: Study, behind: Trained, threat: ThreatModel, queries: list[int]
+) -> tuple[dict[str, Trained], dict[str, int]]:
+    """Return the autoencoders by row, and how many queries the queried ones took."""
+    recipe = overridden(recipe_for(setting.dataset, "aaa", FLAGS.recipe))
+    ways = [lookup("way", name, dict.fromkeys(WAYS, name)) for name in FLAGS.ways]
+    spec = data.image_spec(setting.dataset, setting.data_dir)
+    query = rest_query(FLAGS.url) if FLAGS.url else _probabilities(behind.model)
+    runs: dict[str, Trained] = {}
+    asked: dict[str, int] = {}
+    transfer = FLAGS.start_from or autoencoder_name(setting.dataset, "ce_mse")
+    if FLAGS.start_from or "tuned" in ways or transfer in zoo.list_models():
+        runs["transfer"] = of_zoo(transfer)
+
+    def train(row: str, classifier: Trained, how: Recipe = recipe, start: Trained | None = None):
+        runs[row] = train_in_folder(
+            setting,
+            row,
+            study.autoencoder,
+            how,
+            classifiers=(classifier,),
+            loss=Loss(1.0, recipe.mse_weight),
+            threat=threat,
+            start=start,
+        )
+
+    for way, how, start in (
+        ("queries", recipe, None),
+        ("tuned", _tuning(recipe), runs.get("transfer")),
+    ):
+        for count in queries if way in ways else ():
+            row = f"{way}_{count}"
+            model = black_box(query, spec.shape, spec.classes, pairs=count // 2, seed=recipe.seed)
+            classifier = Trained(f"queried_{behind.name}", model, Architecture("black_box"), None)
+            with _counting(model, setting, row):
+                train(row, classifier, how, start)
+            asked[row] = model.get_layer("queried").queries.count
+    if "white_box" in ways:
+        train("white_box", behind)
+    return runs, asked
 
 
 def _even(text: str) -> int:
