@@ -105,6 +105,11 @@ def _counting(model, setting: Setting, row: str):
         queries.count = json.loads(path.read_text())["count"]
     try:
         yield
+    except tf.errors.OpError as error:
+        if queries.failure is None:
+            raise
+        again = "The same command goes on from the last checkpoint."
+        raise ValueError(f"{row}: a query failed. {queries.failure}. {again}") from error
     finally:
         if setting.chief and path.parent.exists():
             write_json(path, {"count": queries.count})

@@ -25,6 +25,8 @@ ROW_NAMES = {
     "crafted_float32": "crafted in float32",
     "crafted_bfloat16": "crafted in bfloat16",
 }
+# Rows of a name and a number.
+NUMBERED_ROWS = {"queries": "anew, {} queries a gradient", "tuned": "tuned, {} queries a gradient"}
 TITLES = {
     "table1_mnist": "MNIST, white-box on the source classifier (AAA Table 1)",
     "table2_mnist_transfer_fc": "MNIST, the FC target classifier (AAA Table 2)",
@@ -67,7 +69,7 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         body = []
         for row in dict.fromkeys(m["row"] for m in cells):
             found = {column(m): m for m in cells if m["row"] == row}
-            name = ROW_NAMES.get(row, row)
+            name = _row_name(row)
             body.append([name, *(_cell(found.get(attack), examples) for attack in attacks)])
         half = max(_reach(m) for m in cells if m["examples"] == examples)
         title = (
@@ -115,6 +117,11 @@ def print_tables(result: dict) -> None:
         for row in rows:
             table.add_row(*row)
         Console().print(table)
+
+
+def _row_name(row: str) -> str:
+    name, _, number = row.rpartition("_")
+    return NUMBERED_ROWS[name].format(number) if name in NUMBERED_ROWS else ROW_NAMES.get(row, row)
 
 
 def _column(measurement: dict) -> str:

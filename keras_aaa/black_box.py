@@ -47,6 +47,7 @@ class Queries:
     pause: float = 0.5
     batch: int = 10_000
     count: int = field(default=0, init=False)  # images asked for so far
+    failure: QueryFailed | None = field(default=None, init=False)  # why the last one ended a run
     _thread: futures.ThreadPoolExecutor = field(
         default_factory=lambda: futures.ThreadPoolExecutor(1), init=False, repr=False
     )
@@ -68,7 +69,11 @@ class Queries:
         # One at a time: batches of an evaluation that run side by side would wait for each other's
         # answers on their own time limits.
         with self._turn:
-            return self._asked(images)
+            try:
+                return self._asked(images)
+            except QueryFailed as failure:  # a graph would bury it in its own error
+                self.failure = failure
+                raise
 
     def _asked(self, images: np.ndarray) -> np.ndarray:
         for attempt in range(self.attempts):

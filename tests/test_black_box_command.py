@@ -37,6 +37,14 @@ def test_it_trains_by_queries(tmp_path):
     assert (tmp_path / "queries.png").stat().st_size > 1000
 
 
+def test_a_server_that_does_not_answer_is_said_in_a_line(tmp_path):
+    done = run(tmp_path, *FEW, "--ways=queries", "--url=http://127.0.0.1:9/v1/models/none")
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: queries_4: a query failed. 3 attempts failed")
+    assert "refused" in last and "same command" in last and len(last) < 300
+
+
 @pytest.mark.parametrize("text", ["3", pytest.param("many", marks=pytest.mark.slow)])
 def test_queries_must_be_even(text, tmp_path):
     done = run(tmp_path, f"--queries={text}")
