@@ -122,7 +122,8 @@ def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
             key = settings | {"timed": kind, "queries": len(images)}
             timed = partial(_timed, kind, autoencoder, bank, images)
             searches.append(built | kept(folder, key, timed))
-    neighbours = knn_reconstruction(autoencoder, bank, FLAGS.k, _search(FLAGS.search, bank))
+    search = _search(FLAGS.search, bank)
+    neighbours = knn_reconstruction(autoencoder, bank, FLAGS.k, search, FLAGS.dataset)
     n, rows = FLAGS.eval_examples or len(labels), []
     for classifier in study.classifiers:
         behind = zoo.load(classifier)

@@ -166,6 +166,8 @@ def test_banks_that_do_not_fit(small_autoencoder, small_classifier, bank, monkey
     other = build("conv_dense_autoencoder", latent=8, width=4)
     with pytest.raises(ValueError, match="another autoencoder"):
         knn_defend(other, small_classifier, bank)
+    with pytest.raises(ValueError, match="made of mnist, expected one of fashion_mnist"):
+        knn_defend(small_autoencoder, small_classifier, bank, K, dataset="fashion_mnist")
     with pytest.raises(ValueError, match="k: expected 1 to 300, got 301"):
         knn_defend(small_autoencoder, small_classifier, bank, EXAMPLES + 1)
     train = data.load("mnist", "train").map(lambda image, label: image)

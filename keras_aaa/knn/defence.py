@@ -50,18 +50,25 @@ class KnnReconstruction:
 
 
 def knn_reconstruction(
-    autoencoder: keras.Model, bank: Bank, k: int = 10, search: Search | None = None
+    autoencoder: keras.Model,
+    bank: Bank,
+    k: int = 10,
+    search: Search | None = None,
+    dataset: str | None = None,
 ) -> KnnReconstruction:
     """Return the reconstruction step of this autoencoder with this bank.
 
     Raises:
-        ValueError: if the bank was made by another autoencoder, or has fewer than k latents.
+        ValueError: if the bank was made by another autoencoder, or of another data set than
+            `dataset` (where one is given), or has fewer than k latents.
     """
     if bank.fingerprint != fingerprint(autoencoder):
         raise ValueError(
             f"bank: it was made of {bank.dataset} by another autoencoder than this "
             f"{autoencoder.name}; build one with it."
         )
+    if dataset not in (None, bank.dataset):
+        raise ValueError(f"bank: it was made of {bank.dataset}, expected one of {dataset}.")
     check_number("k", k, 1, bank.latents.shape[0], whole=True)
     return KnnReconstruction(bank, k, search or exact_search(bank))
 
@@ -84,7 +91,11 @@ class KnnMean(keras.layers.Layer):
 
 
 def knn_defend(
-    autoencoder: keras.Model, classifier: keras.Model, bank: Bank, k: int = 10
+    autoencoder: keras.Model,
+    classifier: keras.Model,
+    bank: Bank,
+    k: int = 10,
+    dataset: str | None = None,
 ) -> keras.Model:
     """Return classifier(decoder(mean of the k nearest latents of encoder(images))).
 
@@ -96,16 +107,17 @@ def knn_defend(
         classifier: images -> logits.
         bank: of that autoencoder.
         k: number of neighbours.
+        dataset: name of the data set that the images are of; a bank of another is refused.
 
     Returns:
         keras.Model: images float32 [n, h, w, c] in [0, 1] -> logits float32 [n, classes].
 
     Raises:
-        TypeError, ValueError: for models that do not fit, another autoencoder's bank, or a k that
-            is larger than the bank.
+        TypeError, ValueError: for models that do not fit, another autoencoder's or data set's
+            bank, or a k that is larger than the bank.
     """
     defend(autoencoder, classifier)  # says which shapes do not fit
-    layer = KnnMean(knn_reconstruction(autoencoder, bank, k), name="knn_mean")
+    layer = KnnMean(knn_reconstruction(autoencoder, bank, k, dataset=dataset), name="knn_mean")
     inputs = keras.Input(autoencoder.input_shape[1:], dtype="float32", name="images")
     images = decoder(autoencoder)(layer(encoder(autoencoder)(inputs)))
     outputs = as_logits(classifier)(images)
