@@ -93,13 +93,23 @@ def line_chart(
         for name, (x, y) in lines.items():
             (drawn[name],) = axis.plot(x, y, "o-", color=f"C{names.index(name) % 10}", ms=4)
         axis.set(title=title, ylim=(0, 1), xscale="log" if log else "linear")
+        if log:  # the points themselves; powers of ten say little of so few
+            axis.set_xticks(sorted({at for x, _ in lines.values() for at in x}))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.minorticks_off()
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
     figure.supxlabel(xlabel)
     figure.supylabel(ylabel)
     if len(drawn) > 1:
         # Above: below it would lie on the axes' common label.
-        figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=4, fontsize=9)
+        figure.legend(
+            drawn.values(),
+            drawn.keys(),
+            loc="outside upper center",
+            ncols=min(4, 2 * columns),
+            fontsize=9,
+        )
     _save(figure, path)
 
 

@@ -114,8 +114,9 @@ def test_models_of_the_zoo_are_measured_without_training(tmp_path):
     assert described["origin"] == "zoo" and described["commit"] == card.provenance["commit"]
     assert {m["row"] for m in result["measurements"]} == {"natural", "aaa_ce_mse"}
     assert {m["classifier"] for m in result["measurements"]} == {"mnist_madry"}
-    counted = {m["steps"]: m["examples"] for m in result["measurements"]}
-    assert counted == {None: 20, 40: 20, 200: 5}
+    counted = {(m["row"], m["steps"]): m["examples"] for m in result["measurements"]}
+    assert counted["natural", 200] == counted["aaa_ce_mse", 40] == 20
+    assert counted["aaa_ce_mse", 200] == 5
     assert (tmp_path / "training.png").exists()
 
 
