@@ -205,23 +205,32 @@ def _measure(
     threat: ThreatModel,
     test: PgdTest,
 ) -> tuple[list[dict], dict[str, float]]:
-    # (row of the paper's table, model that the row is about, classifier, its table, defence)
+    long = FLAGS.long_examples
+    # (row of the paper's table, model that the row is about, classifier, its table, defence,
+    # long_examples). Natural classifiers have nearly all fallen by then: on all it costs nothing.
     wanted = [
-        ("natural", name, name, study.tables[name], run.model)
+        ("natural", name, name, study.tables[name], run.model, 0)
         for name, run in models.classifiers.items()
     ]
     wanted += [
-        ("adversarial_training", run.name, run.name, study.tables[name], run.model)
+        ("adversarial_training", run.name, run.name, study.tables[name], run.model, long)
         for name, run in models.baselines.items()
     ]
     wanted += [
-        (f"aaa_{loss}", run.name, name, study.tables[name], defend(run.model, classifier.model))
+        (
+            f"aaa_{loss}",
+            run.name,
+            name,
+            study.tables[name],
+            defend(run.model, classifier.model),
+            long,
+        )
         for loss, run in models.autoencoders.items()
         for name, classifier in models.classifiers.items()
     ]
     rows = []
     seconds = {f"training {r.name}": r.record["training_seconds"] for r in models.all() if r.record}
-    for row, model, classifier, table, defence in wanted:
+    for row, model, classifier, table, defence, long_examples in wanted:
         title = f"{row}_{classifier}"
         measured = measure(
             title,
@@ -233,8 +242,7 @@ def _measure(
             precision=FLAGS.crafting,
             cache=setting.workdir / "measured",
             strategy=setting.strategy,
-            # Natural classifiers have nearly all fallen by then, and cost nothing.
-            long_examples=0 if row == "natural" else FLAGS.long_examples,
+            long_examples=long_examples,
         )
         seconds[f"measuring {title}"] = measured["seconds"]
         for accuracy in measured["accuracies"]:

@@ -7,10 +7,11 @@
 The autoencoder is trained with the same trainer and recipe as ever; the classifier's gradients are
 finite differences of the probabilities it answers with, --queries of them an image and gradient.
 It is trained anew (queries), or (tuned) begins with the weights of one that was trained with
-another classifier, --start_from, for --tune_epochs at a third of the learning rate. Beside these
-stand the two ends: that other one itself (transfer), and one trained with the target's true
-gradients (white_box). All are measured by PGD through the target's true gradients, of which
-training saw nothing. The run's folder holds result.json and queries.png.
+another classifier (--start_from; aaa_<dataset>_ce_mse if none is named), for --tune_epochs at a
+third of the learning rate. Beside these stand the two ends: that other one itself (transfer), and
+one trained with the target's true gradients (white_box). All are measured by PGD through the
+target's true gradients, of which training saw nothing. The run's folder holds result.json and
+queries.png.
 
 Paper: AAA, "Future Work".
 """
@@ -31,6 +32,7 @@ from experiments.aaa_models import autoencoder_name, of_zoo
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
+    define_start_from,
     overridden,
     run_setting,
     test_examples,
@@ -56,12 +58,12 @@ FLAGS = flags.FLAGS
 WAYS = ("queries", "tuned", "white_box")
 define_run_flags()
 define_recipe_flags("quick")
+define_start_from()
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("queries", ["64"], "Queries an image and gradient, an even number; a run each.")
 flags.DEFINE_string("target", None, "Zoo name of the classifier; the study's transfer target.")
 flags.DEFINE_string("url", None, "Where it is served, in TensorFlow Serving's REST form.")
 flags.DEFINE_list("ways", list(WAYS), f"How to train: {', '.join(WAYS)}.")
-flags.DEFINE_string("start_from", None, "Zoo name of the transferred one; aaa_<dataset>_ce_mse.")
 flags.DEFINE_integer("tune_epochs", 1, "Epochs of `tuned`.", 1)
 
 
