@@ -12,6 +12,7 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from keras_aaa.export import export_defence
 from keras_aaa.models import build, defend
+from keras_aaa.models.half import round_kernels
 from keras_aaa.serving import WARM_UP_BATCHES, export_for_serving
 
 
@@ -23,6 +24,7 @@ def exported(tmp_path_factory):
         build("conv_autoencoder", width=4),
         build("madry", width=4, dense=16),
     )
+    round_kernels(autoencoder)  # so that one of the two is stored in float16
     export_defence(autoencoder, classifier, tmp / "artefact")
     folder = export_for_serving(tmp / "artefact", "small", 3, tmp / "out")
     return folder, defend(autoencoder, classifier)

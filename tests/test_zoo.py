@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import zoo
 from keras_aaa.models import build, defend
+from keras_aaa.models.half import round_kernels
 
 
 def card(**changes):
@@ -58,6 +59,35 @@ def test_every_weight_is_stored_once(saved):
     stored = root / "aaa_mnist_test" / "1" / "variables" / "variables.data-00000-of-00001"
     weights = sum(w.nbytes for m in (autoencoder, classifier) for w in m.get_weights())
     assert weights < stored.stat().st_size < 1.1 * weights + 50_000
+
+
+def test_rounded_kernels_are_stored_in_half_the_bytes_and_come_back(tmp_path, digits):
+    autoencoder, classifier = build("conv_dense_autoencoder", latent=64), build("madry", width=4)
+    for model in (autoencoder, classifier):
+        round_kernels(model)
+    zoo.save(
+        autoencoder,
+        "aaa_mnist_test",
+        card(
+            model=zoo.Model("aaa_mnist_test", "conv_dense_autoencoder", {"latent": 64}),
+            classifier=zoo.Model("mnist_small", "madry", {"width": 4}),
+        ),
+        tmp_path,
+        classifier=classifier,
+    )
+    folder = tmp_path / "aaa_mnist_test" / "1"
+    stored = (folder / "variables" / "variables.data-00000-of-00001").stat().st_size
+    weights = sum(w.nbytes for m in (autoencoder, classifier) for w in m.get_weights())
+    assert stored < 0.52 * weights
+    loaded = zoo.load("aaa_mnist_test", root=tmp_path)
+    for old, new in zip(autoencoder.get_weights(), loaded.get_weights(), strict=True):
+        assert new.dtype == np.float32
+        np.testing.assert_array_equal(old, new)
+    served = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    answer = served(images=tf.constant(digits[0]))
+    np.testing.assert_allclose(
+        answer["reconstruction"], autoencoder(digits[0]), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_trainable_only_if_asked(saved):

@@ -98,12 +98,16 @@ def read(
     described = getattr(card, part)
     model = build(described.architecture, **described.sizes)
     collection = "classifier" if part == "classifier" else card.kind
-    variables = [variable.value for variable in model.variables]
-    checkpoint = tf.train.Checkpoint(**{collection: variables})
     try:
-        status = checkpoint.read(str(folder / "variables" / "variables"))
-        status.assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        stored = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+        # Keras casts those that are stored as float16, and refuses other shapes.
+        model.set_weights(
+            [
+                stored.get_tensor(f"{collection}/{index}/.ATTRIBUTES/VARIABLE_VALUE")
+                for index in range(len(model.variables))
+            ]
+        )
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise ValueError(f"{folder}: the weights do not fit {described}: {error}") from error
     model.trainable = trainable
     return model

@@ -1,0 +1,42 @@
+"""Kernels in half the bytes: rounded to float16 once, stored so, computed with in float32."""
+
+import keras
+import numpy as np
+
+
+def round_kernels(model: keras.Model) -> None:
+    """Round a model's kernels to the nearest float16 values, in place; the rest stays as it is.
+
+    A kernel is any weight of two or more axes. One with entries beyond float16's range (65,504)
+    stays too.
+
+    Args:
+        model: a keras.Model; its weights stay float32 in memory.
+    """
+    model.set_weights(
+        [_rounded(weight) if weight.ndim > 1 else weight for weight in model.get_weights()]
+    )
+
+
+def _rounded(weight: np.ndarray) -> np.ndarray:
+    half = _to_half(weight)
+    return half if np.isfinite(half).all() else weight
+
+
+def is_half(weight) -> bool:
+    """Whether a weight of two or more axes loses nothing when it is stored as float16.
+
+    Args:
+        weight: float32 variable or array. One that has more digits in its first row is not read
+            further, so that a large one (a bank of latents) is not copied.
+    """
+    return len(weight.shape) > 1 and all(_fits(np.asarray(part)) for part in (weight[:1], weight))
+
+
+def _fits(weight: np.ndarray) -> bool:
+    return np.array_equal(_to_half(weight), weight)
+
+
+def _to_half(weight: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what overflows is infinite, which the callers look for
+        return weight.astype(np.float16).astype(weight.dtype)
