@@ -53,7 +53,7 @@ def test_a_copy_with_folded_layers_computes_the_model(architecture, sizes, preci
     error = tf.reduce_mean(tf.abs(copy(images) - expected))
     assert error < tolerance * (tf.math.reduce_std(expected) + 0.1)
     kinds = [type(layer) for layer in leaves(copy._graph)]
-    left = sum(kind is layers.BatchNormalization for kind in kinds)
+    left = sum(issubclass(kind, layers.BatchNormalization) for kind in kinds)
     assert left == len([v for v in model.variables if "variance" in v.path]) - len(foldable(model))
     if architecture != "resnet":  # there normalisation comes first
         assert not left
@@ -62,7 +62,7 @@ def test_a_copy_with_folded_layers_computes_the_model(architecture, sizes, preci
 def test_nested_models_are_folded_and_gradients_reach_the_normalisation(small_classifier):
     autoencoder = _randomised(build("conv_autoencoder", width=2))
     copy = FastCopy(defend(autoencoder, small_classifier), "float32")
-    assert not any(type(layer) is layers.BatchNormalization for layer in leaves(copy._graph))
+    assert not any(isinstance(layer, layers.BatchNormalization) for layer in leaves(copy._graph))
     images = tf.random.uniform((2, 28, 28, 1), seed=0)
     gamma = next(v for v in autoencoder.trainable_variables if "gamma" in v.path)
     with tf.GradientTape() as tape:

@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from keras_aaa.models.normalisation import FusedBatchNormalization
+
 Shape = tuple[int, ...]
 
 
@@ -47,7 +49,7 @@ def normalised(x):
     moving average follows within tens of steps, not Keras' hundreds: attacks see the averages, and
     what is crafted on a network that lags behind the one being trained is weak against it.
     """
-    return layers.BatchNormalization(momentum=0.9, synchronized=True)(x)
+    return FusedBatchNormalization(momentum=0.9, synchronized=True)(x)
 
 
 def image_input(shape: Shape, divisible_by: int = 1) -> keras.KerasTensor:

@@ -10,6 +10,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from keras_aaa.models.normalisation import FusedBatchNormalization
+
 
 class Nothing(layers.Layer):
     """Stands where a normalisation was; unlike Identity it takes the arguments of its call."""
@@ -60,8 +62,9 @@ def _only_reader(layer: layers.Layer) -> layers.BatchNormalization | None:
     if [len(nodes) for nodes in (layer._inbound_nodes, layer._outbound_nodes)] != [1, 1]:
         return None
     reader = layer._outbound_nodes[0].operation
-    # A subclass of BatchNormalization may do something else.
-    if type(reader) is not layers.BatchNormalization or len(reader._inbound_nodes) != 1:
+    # A subclass of another's may do something else.
+    known = (layers.BatchNormalization, FusedBatchNormalization)
+    if type(reader) not in known or len(reader._inbound_nodes) != 1:
         return None
     filters_last = getattr(layer, "data_format", "channels_last") == "channels_last"
     return reader if filters_last and reader.axis in (-1, len(layer.output.shape) - 1) else None
