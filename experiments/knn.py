@@ -93,6 +93,7 @@ def main(argv):
         "precision": {"crafting": choose_precision(FLAGS.precision), "scoring": "float32"},
         "measurements": rows,
         "searches": searches,
+        "components": FLAGS.reduce,
         "provenance": provenance(),
     }
     write_json(workdir / "result.json", result)

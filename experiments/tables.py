@@ -49,6 +49,8 @@ TITLES = {
     "black_box_fashion_mnist": "Fashion-MNIST, a classifier that is only queried",
     "evaluation": "Accuracy under attack",
     "crafting_mnist": "MNIST, what crafting in bfloat16 changes",
+    "crafting_fashion_mnist": "Fashion-MNIST, what crafting in bfloat16 changes",
+    "crafting_cifar10": "CIFAR-10, what crafting in bfloat16 changes",
 }
 DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 PAPER_SEARCH = {"mnist": "about 5 minutes", "fashion_mnist": "about 13 hours"}
@@ -72,8 +74,10 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
             name = _row_name(row)
             body.append([name, *(_cell(found.get(attack), examples) for attack in attacks)])
         half = max(_reach(m) for m in cells if m["examples"] == examples)
+        components = result.get("components")
+        reduced = f", a bank of {components:,} principal components" if components else ""
         title = (
-            f"{TITLES[table]}; eps {result['threat']['eps']:.4g}, n = {examples:,}, "
+            f"{TITLES[table]}{reduced}; eps {result['threat']['eps']:.4g}, n = {examples:,}, "
             f"95 % interval at most ±{100 * half:.1f} points"
         )
         if any(m["paper"] is not None for m in cells):

@@ -3,6 +3,7 @@
 import json
 
 from experiments.report import markdown
+from experiments.tables import tables
 
 
 def evaluation(name, accuracy):
@@ -31,3 +32,14 @@ def test_evaluations_of_several_models_share_a_table(tmp_path):
     assert "|  | one | two |" in text and "| autoattack | 90.00 | 50.00 |" in text
     assert "--model=one`; `python -m experiments.evaluate --model=two`, 2 cores" in text
     assert "|  | three |" in text and text.count("n = 1,000") == 2
+
+
+def test_a_reduced_bank_is_named():
+    counted = {"accuracy": 0.5, "correct": 5, "examples": 10, "interval95": [0.2, 0.8]}
+    row = {"table": "table9_knn_mnist", "row": "aaa_ce", "attack": "clean", "steps": None}
+    result = {"threat": {"eps": 0.3}, "measurements": [{**row, **counted, "paper": None}]}
+    (whole, _, _), (reduced, _, _) = (
+        next(tables(result | {"components": components})) for components in (0, 128)
+    )
+    assert "(AAA Table 9); eps" in whole
+    assert "(AAA Table 9), a bank of 128 principal components; eps" in reduced
