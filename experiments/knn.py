@@ -123,7 +123,7 @@ def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
             key = settings | {"timed": kind, "queries": len(images)}
             timed = partial(_timed, kind, autoencoder, bank, images)
             searches.append(built | kept(folder, key, timed))
-    search = _search(FLAGS.search, bank)
+    search = _search(FLAGS.search, bank, resident=True)
     neighbours = knn_reconstruction(autoencoder, bank, FLAGS.k, search, FLAGS.dataset)
     n, rows = FLAGS.eval_examples or len(labels), []
     for classifier in study.classifiers:
@@ -146,16 +146,17 @@ def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
     return rows, searches
 
 
-def _search(kind: str, bank: Bank) -> Search:
+def _search(kind: str, bank: Bank, resident: bool) -> Search:
     if kind == "approximate":
         return approximate_search(bank)
-    return exact_search(bank, choose_precision(FLAGS.precision), 1e9 * FLAGS.memory_gb)
+    memory = 1e9 * FLAGS.memory_gb
+    return exact_search(bank, choose_precision(FLAGS.precision), memory, resident)
 
 
 def _timed(kind: str, autoencoder, bank: Bank, images) -> dict:
     """Seconds of a search for the neighbours of all images, and its recall on the first ones."""
     began = time.monotonic()
-    search = _search(kind, bank)
+    search = _search(kind, bank, resident=False)
     index_seconds = time.monotonic() - began
     compiled = tf.function(lambda queries: search(queries, FLAGS.k))  # as in a defence
     queries = bank.reduce(tf.reshape(_encode(autoencoder, images), (len(images), -1)))

@@ -70,9 +70,10 @@ def test_a_bank_is_in_memory_once(digits):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("memory", [1e9, 20_000.0])
-def test_exact_search_is_exact(precision, memory, small_autoencoder, bank, digits):
+@pytest.mark.parametrize("resident", [False, True])
+def test_exact_search_is_exact(precision, memory, resident, small_autoencoder, bank, digits):
     queries = latents_of(small_autoencoder, digits[0])
-    found = exact_search(bank, precision, memory)(tf.constant(queries), K)
+    found = exact_search(bank, precision, memory, resident)(tf.constant(queries), K)
     np.testing.assert_array_equal(found, by_hand(bank, queries, K))
 
 

@@ -1,6 +1,6 @@
 """Exact nearest neighbours by blocks of matrix products, as graph code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -9,38 +9,51 @@ from keras_aaa.knn.bank import Bank
 # bfloat16 products rank neighbours roughly; so many of the first are ranked again, exactly.
 CANDIDATES = 48
 MEMORY = 2e9  # bytes a search may take besides the bank
+SMALL_BATCH = 1000  # queries; for more, making a block ready costs little beside its products
 
 # queries [m, d] -> indices [m, k] of the nearest rows, nearest first
 Search = Callable[[tf.Tensor, int], tf.Tensor]
 
 
-def exact_search(bank: Bank, precision: str = "bfloat16", memory: float = MEMORY) -> Search:
+def exact_search(
+    bank: Bank, precision: str = "bfloat16", memory: float = MEMORY, resident: bool = False
+) -> Search:
     """Return the search by blocks of matrix products, as graph code.
 
     Args:
-        bank: what is searched; it is read, not copied.
+        bank: what is searched.
         precision: "float32", or "bfloat16": products in bfloat16, whose first CANDIDATES are then
             ranked by their distances in float32.
         memory: bytes that a block and its products may take.
+        resident: whether a copy of the bank that is ready for products (centred, in `precision`)
+            is held, if `memory` has room for it, instead of being made again for each batch: many
+            small batches, as attacks have, are several times faster. It is not for export.
     """
     size, width = bank.latents.shape
     centre = tf.reduce_mean(bank.latents[: min(size, 4096)], axis=0)  # small numbers round less
     dtype = tf.as_dtype(precision)
 
+    def ready(begin: int, end: int) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = bank.latents[begin:end] - centre
+        return tf.cast(rows, dtype), tf.reduce_sum(tf.square(rows), axis=1) / 2
+
+    held = {}
+    if resident and size * width * dtype.size <= memory:
+        held = {(b, e): ready(b, e) for b, e in _blocks(size, _block(width, SMALL_BATCH, memory))}
+
     def search(queries: tf.Tensor, k: int) -> tf.Tensor:
         wanted = min(size, k if precision == "float32" else max(CANDIDATES, 2 * k))
         centred = tf.cast(queries - centre, dtype)
-        block = int(memory / (6 * width + 8 * max(queries.shape[0] or 1000, 1)))
+        count = max(queries.shape[0] or SMALL_BATCH, 1)
+        there = held if count <= SMALL_BATCH else {}
         values = tf.zeros((tf.shape(queries)[0], 0))
         indices = tf.zeros((tf.shape(queries)[0], 0), tf.int32)
-        for begin in range(0, size, max(block, wanted)):
-            count = min(max(block, wanted), size - begin)
+        for begin, end in there or _blocks(size, _block(width, count, memory)):
             with tf.control_dependencies([values]):  # one block in memory at a time
-                rows = bank.latents[begin : begin + count] - centre
-            # The nearest have the largest q.b - |b|^2 / 2.
-            norms = tf.reduce_sum(tf.square(rows), axis=1) / 2
-            products = tf.matmul(centred, tf.cast(rows, dtype), transpose_b=True)
-            found = tf.math.top_k(tf.cast(products, tf.float32) - norms, min(wanted, count))
+                rows, norms = there.get((begin, end)) or ready(begin, end)
+                # The nearest have the largest q.b - |b|^2 / 2.
+                products = tf.matmul(centred, rows, transpose_b=True)
+            found = tf.math.top_k(tf.cast(products, tf.float32) - norms, min(wanted, end - begin))
             values = tf.concat([values, found.values], axis=1)
             indices = tf.concat([indices, found.indices + begin], axis=1)
             best = tf.math.top_k(values, min(wanted, values.shape[1]))
@@ -49,6 +62,17 @@ def exact_search(bank: Bank, precision: str = "bfloat16", memory: float = MEMORY
         return indices if precision == "float32" else rank(bank, queries, indices, k)
 
     return search
+
+
+def _block(width: int, queries: int, memory: float) -> int:
+    """How many rows of the bank, and their products, fit into the memory."""
+    return max(int(memory / (6 * width + 8 * queries)), CANDIDATES)
+
+
+def _blocks(size: int, block: int) -> Iterator[tuple[int, int]]:
+    """Yield (begin, end) of the blocks of so many rows."""
+    for begin in range(0, size, block):
+        yield begin, min(begin + block, size)
 
 
 def rank(bank: Bank, queries: tf.Tensor, candidates: tf.Tensor, k: int) -> tf.Tensor:
