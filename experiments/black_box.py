@@ -74,6 +74,8 @@ def main(argv):
     queries = sorted(_even(text) for text in FLAGS.queries)
     setting = dataclasses.replace(run_setting(), precision="float32")
     target = FLAGS.target or next(name for name in study.classifiers if name != study.source)
+    if zoo.info(target).kind != "classifier":
+        raise ValueError(f"--target: expected a classifier, {target} is an autoencoder.")
     behind = of_zoo(target)
     runs, asked = _train(setting, study, behind, threat, queries)
     rows = _measure(setting, study, runs, behind, threat)

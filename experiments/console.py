@@ -27,6 +27,8 @@ def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
         logging.set_verbosity(logging.WARNING)
         tf.get_logger().setLevel("ERROR")  # its retracing notices count one trace a model
         try:
+            if argv[1:]:
+                raise ValueError(f"unexpected argument {argv[1]!r}: expected --flags only.")
             main(argv)
         except (Preempted, *LOST) as error:
             print(f"{_line(error)} (exit code {RESTART}: start again)", file=sys.stderr)

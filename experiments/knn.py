@@ -33,6 +33,7 @@ from experiments.studies import STUDIES, Study, study_for
 from experiments.tables import print_tables
 from keras_aaa import data, defend
 from keras_aaa.attacks import square
+from keras_aaa.checks import check_number
 from keras_aaa.evaluation import PgdTest, correct, craft, survive_pgd
 from keras_aaa.knn import (
     MEMORY,
@@ -79,6 +80,9 @@ def main(argv):
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     test_examples(spec.examples["test"])  # says if there are not so many
+    check_number("--k", FLAGS.k, 1, FLAGS.bank_examples or spec.examples["train"])
+    if not any(FLAGS.loss):
+        raise ValueError("--loss: expected one or more of ce, mse, ce_mse.")
     test = data.first(data.load(FLAGS.dataset, "test", FLAGS.data_dir), spec.examples["test"])
     workdir = Path(FLAGS.workdir or f"runs/knn_{FLAGS.dataset}")
     rows, searches = [], []

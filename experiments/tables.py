@@ -117,7 +117,7 @@ def print_tables(result: dict) -> None:
         Console().print(title)  # apart: a table would wrap it to its own width
         table = Table()
         for index, column in enumerate(header):
-            table.add_column(column, justify="right" if index else "left")
+            table.add_column(column, justify="right" if index else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         Console().print(table)

@@ -53,6 +53,16 @@ class Queries:
     )
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
+    def __post_init__(self):
+        if not callable(self.query):
+            raise TypeError(
+                "query: expected a function of images, got a "
+                f"{type(self.query).__name__}; keras_aaa.rest.rest_query makes one of an address."
+            )
+        for name, low in {"classes": 2, "attempts": 1, "batch": 1}.items():
+            check_number(name, getattr(self, name), low, whole=True)
+        check_number("seconds", self.seconds, 0, above=True)
+
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities, float32 [n, classes].
 
@@ -100,7 +110,8 @@ class Queries:
             )
         if not (np.isfinite(found).all() and (found >= -1e-3).all() and (found <= 1.001).all()):
             raise QueryFailed(
-                f"expected probabilities in [0, 1], got {found.min()} to {found.max()}"
+                f"expected probabilities in [0, 1], got {found.min()} to {found.max()}; of logits "
+                "take the softmax"
             )
         return found
 
@@ -198,12 +209,17 @@ def black_box(
         in `queries.count`.
 
     Raises:
-        TypeError, ValueError: for settings that are not as above.
+        TypeError, ValueError: for settings that are not as above. Later, where a query keeps
+            failing: QueryFailed, or within a graph (an attack, training) the
+            tf.errors.UnknownError that TensorFlow makes of it; the layer's `queries.failure` says
+            what it was.
     """
     if pairs is not None:
         check_number("pairs", pairs, 1, whole=True)
     check_number("step", step, 0, 0.49, above=True)
     check_number("classes", classes, 2, whole=True)
     queries = query if isinstance(query, Queries) else Queries(query, classes)
+    if queries.classes != classes:
+        raise ValueError(f"classes: the queries have {queries.classes}, expected {classes}.")
     inputs = keras.Input(input_shape, dtype="float32", name="images")
     return keras.Model(inputs, Queried(queries, pairs, step, seed)(inputs), name="black_box")

@@ -31,5 +31,6 @@ def check_number(
         raise TypeError(f"{name}: expected a {'whole ' * whole}number, got {value!r}.")
     if not (math.isfinite(value) and low <= float(value) <= high) or (above and value == low):
         wanted = f"more than {low}" if above else f"{low} or more"
-        wanted = f"{low} to {high}" if high < math.inf else wanted
+        if high < math.inf:
+            wanted = f"{wanted}, {high} at the most" if above else f"{low} to {high}"
         raise ValueError(f"{name}: expected {wanted}, got {value}.")

@@ -19,7 +19,12 @@ def rest_query(url: str, output: str = "probabilities", seconds: float = 60.0) -
     Returns:
         A function of float32 images [n, h, w, c]; it raises OSError where the server does, and
         KeyError where the answer has no such output.
+
+    Raises:
+        ValueError: if `url` does not begin with http:// or https://.
     """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"url: expected http://HOST:PORT/v1/models/NAME, got {url!r}.")
 
     def query(images: np.ndarray) -> np.ndarray:
         body = json.dumps({"inputs": {"images": np.asarray(images).tolist()}}).encode()

@@ -204,6 +204,15 @@ def test_settings_that_cannot_be():
     ):
         with pytest.raises(ValueError, match=f"{name}: expected"):
             black_box(linear, SHAPE, CLASSES, **settings)
+    with pytest.raises(TypeError, match=r"query: expected a function of images, got a str"):
+        black_box("http://127.0.0.1", SHAPE, CLASSES, pairs=1)
+    for settings in ({"attempts": 0}, {"batch": 0}, {"seconds": 0}, {"classes": 1}):
+        with pytest.raises(ValueError, match=f"{next(iter(settings))}: expected"):
+            Queries(linear, **({"classes": CLASSES} | settings))
+    with pytest.raises(ValueError, match=r"classes: the queries have 3, expected 4"):
+        black_box(Queries(linear, 3), SHAPE, 4, pairs=1)
+    with pytest.raises(ValueError, match="url: expected http://"):
+        rest_query("127.0.0.1:8501")
 
 
 def test_threads_that_ask_at_once_wait_on_no_time_limit_but_their_own():

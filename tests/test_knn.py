@@ -159,6 +159,14 @@ def test_approximate_search_finds_most(small_autoencoder, bank, digits):
     everywhere = approximate_search(bank, dimensions=8, lists=4, probes=4)(queries, K)
     np.testing.assert_array_equal(everywhere, exact)
     assert recall(everywhere, exact) == 1
+    reduced = reduce_bank(bank, 4)
+    points = reduced.reduce(queries)
+    nearest = exact_search(reduced)(points, K)
+    for dimensions in (4, 3):  # what the index leaves out, the ranking brings in
+        found = approximate_search(reduced, dimensions, lists=1, probes=1)(points, K)
+        assert recall(found, nearest) > (0.999 if dimensions == 4 else 0.9)
+    with pytest.raises(ValueError, match="probes: expected 1 or more, got 0"):
+        approximate_search(bank, probes=0)
     somewhere = recall(approximate_search(bank, dimensions=4, lists=4, probes=2)(queries, K), exact)
     assert 0.5 < somewhere <= 1
 
@@ -167,7 +175,7 @@ def test_banks_that_do_not_fit(small_autoencoder, small_classifier, bank, monkey
     other = build("conv_dense_autoencoder", latent=8, width=4)
     with pytest.raises(ValueError, match="another autoencoder"):
         knn_defend(other, small_classifier, bank)
-    with pytest.raises(ValueError, match="made of mnist, expected one of fashion_mnist"):
+    with pytest.raises(ValueError, match="images of 'mnist', expected those of 'fashion_mnist'"):
         knn_defend(small_autoencoder, small_classifier, bank, K, dataset="fashion_mnist")
     with pytest.raises(ValueError, match="k: expected 1 to 300, got 301"):
         knn_defend(small_autoencoder, small_classifier, bank, EXAMPLES + 1)
@@ -180,3 +188,41 @@ def test_banks_that_do_not_fit(small_autoencoder, small_classifier, bank, monkey
         build_bank(small_autoencoder, train.take(3), 4, "mnist")
     with pytest.raises(ValueError, match="around its latent"):
         decoder(build("unet", width=4))
+
+
+def test_images_that_make_no_bank(small_autoencoder):
+    images = tf.data.Dataset.from_tensors(np.zeros((28, 28, 1), np.float32)).repeat(3)
+    for wrong, message in (
+        (images.map(lambda image: (image, 1)), "single images, float32 .* without labels"),
+        (images.batch(2), "not batched"),
+        (images.map(lambda image: image[:14]), r"float32 \(28, 28, 1\)"),
+        (images.map(lambda image: image + 255), "values in .* got 255 to 255"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build_bank(small_autoencoder, wrong, 2, "mnist")
+    with pytest.raises(TypeError, match=r"images: expected a tf\.data\.Dataset, got ndarray"):
+        build_bank(small_autoencoder, np.zeros((3, 28, 28, 1)), 2, "mnist")
+    with pytest.raises(ValueError, match="around its latent"):
+        build_bank(build("unet", input_shape=(32, 32, 3), width=4), images, 2, "cifar10")
+
+
+def test_a_search_is_given_and_a_surrogate_is_looked_up(
+    small_autoencoder, small_classifier, bank, digits
+):
+    def the_first(queries, k):
+        return tf.zeros((tf.shape(queries)[0], k), tf.int32)
+
+    other = knn_defend(small_autoencoder, small_classifier, bank, K, search=the_first)
+    first = tf.repeat(bank.latents[:1], 4, axis=0)
+    expected = small_classifier(decoder(small_autoencoder)(first))
+    np.testing.assert_allclose(other(digits[0][:4]), expected, atol=1e-4)
+    reconstruction = knn_reconstruction(small_autoencoder, bank, K)
+    with pytest.raises(ValueError, match="Unknown surrogate 'sotf'"):
+        knn_attackable(small_autoencoder, small_classifier, reconstruction, "sotf")
+    with pytest.raises(ValueError, match="another autoencoder"):
+        knn_attackable(
+            build("conv_dense_autoencoder", latent=8, width=4),
+            small_classifier,
+            reconstruction,
+            "soft",
+        )

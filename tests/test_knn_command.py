@@ -42,3 +42,16 @@ def test_tables_9_and_10(options, tmp_path):
     assert repeated["measurements"] == result["measurements"]
     seconds = [[search["seconds"] for search in r["searches"]] for r in (result, repeated)]
     assert seconds[0] == seconds[1]  # kept, not measured again
+
+
+def test_what_cannot_be_is_said_at_once(tmp_path):
+    for flag, message in (
+        ("--k=101", "--k: expected 1 to 100, got 101"),
+        ("--loss=", "--loss: expected one or more of ce, mse, ce_mse"),
+        ("loss", "unexpected argument 'loss'"),
+    ):
+        command = [sys.executable, "-m", "experiments.knn", "--bank_examples=100", flag]
+        command += [f"--workdir={tmp_path}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 2 and f"error: {message}" in done.stderr
+    assert not list(tmp_path.iterdir())

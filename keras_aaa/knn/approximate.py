@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_aaa.checks import check_number
 from keras_aaa.knn.bank import Bank
 from keras_aaa.knn.exact import CANDIDATES, Search, rank
 from keras_aaa.knn.pca import reduce_bank
@@ -20,21 +21,25 @@ def approximate_search(
 
     Args:
         bank: what is searched.
-        dimensions: principal components that the index holds, at most the bank's width.
+        dimensions: principal components that the index holds, at most the bank's width; of a
+            reduced bank its first ones.
         lists: cells of the index.
         probes: cells that are looked into for a query.
 
     Raises:
-        ValueError: if faiss is not installed.
+        ValueError: if faiss is not installed, or for numbers that are not above 0.
     """
+    for name, value in {"dimensions": dimensions, "lists": lists, "probes": probes}.items():
+        check_number(name, value, 1, whole=True)
     try:
         import faiss
     except ImportError as error:
         raise ValueError("search: approximate needs faiss-cpu; pip install keras_aaa[knn].") from (
             error
         )
-    small = reduce_bank(bank, min(dimensions, *bank.latents.shape))
-    vectors = small.latents.numpy()
+    dimensions = min(dimensions, *bank.latents.shape)
+    small = reduce_bank(bank, dimensions) if bank.components is None else bank
+    vectors = np.ascontiguousarray(small.latents.numpy()[:, :dimensions])
     index = faiss.index_factory(vectors.shape[1], f"IVF{min(lists, len(vectors))},Flat")
     index.train(vectors)
     index.add(vectors)
@@ -49,7 +54,9 @@ def approximate_search(
                 raise ValueError(f"probes: {probes} cells hold fewer than {k} latents.")
             return found.astype(np.int32)
 
-        found = tf.numpy_function(look_up, [small.reduce(queries)], tf.int32)
+        # Queries come in the bank's own coordinates, which in a reduced one are components already.
+        points = queries if small is bank else small.reduce(queries)
+        found = tf.numpy_function(look_up, [points[:, :dimensions]], tf.int32)
         return rank(bank, queries, tf.ensure_shape(found, (None, wanted)), k)
 
     return search

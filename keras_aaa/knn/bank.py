@@ -82,35 +82,56 @@ def build_bank(
     """Return the bank of the first `examples` images.
 
     Args:
-        autoencoder: with a layer named "latent".
+        autoencoder: with a layer named "latent" and no connections around it.
         images: dataset of float32 [h, w, c] in [0, 1].
         examples: how many there are to take, >= 1.
         dataset: their data set's name.
 
     Raises:
-        ValueError: if there are fewer images, or the bank would not fit into memory; says how much
-            it needs.
+        TypeError: if it is no keras.Model, or no tf.data.Dataset.
+        ValueError: if the images are not as above or fewer than `examples`, the autoencoder cannot
+            be decoded from its latent, or the bank would not fit into memory; says how much it
+            needs.
     """
     check_number("examples", examples, 1, whole=True)
+    if not isinstance(autoencoder, keras.Model):
+        raise TypeError(f"autoencoder: expected a keras.Model, got {type(autoencoder).__name__}.")
     encode = encoder(autoencoder)
+    decoder(autoencoder)  # refuses one that would have no use for the bank
+    _check_images(images, autoencoder.input_shape[1:])
     shape = encode.output_shape[1:]
     size = int(np.prod(shape))
     needed, free = 4 * examples * size, _free_memory()
     if needed > free:
         raise ValueError(
             f"bank: {examples} latents of {size} numbers need {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free. Take fewer examples, or reduce the latents (PCA)."
+            f"{free / 1e9:.1f} GB are free. Take fewer examples, or an autoencoder with a smaller "
+            "latent."
         )
     latents = tf.Variable(tf.zeros((examples, size)), trainable=False, name="bank")
     run = tf.function(lambda x: tf.reshape(encode(x, training=False), (-1, size)))
     done = 0
     for batch in images.take(examples).batch(ENCODE_BATCH):
+        low, high = float(tf.reduce_min(batch)), float(tf.reduce_max(batch))
+        if not (low >= 0 and high <= 1):  # false for NaN too
+            raise ValueError(f"images: expected values in [0, 1], got {low:.4g} to {high:.4g}.")
         places = tf.range(done, done + len(batch))
         latents.scatter_update(tf.IndexedSlices(run(batch), places))  # a slice's assign copies all
         done += len(batch)
     if done < examples:
         raise ValueError(f"examples: expected {done} at the most, got {examples}.")
     return Bank(latents, tuple(shape), fingerprint(autoencoder), dataset)
+
+
+def _check_images(images: tf.data.Dataset, shape: tuple[int, ...]) -> None:
+    if not isinstance(images, tf.data.Dataset):
+        raise TypeError(f"images: expected a tf.data.Dataset, got {type(images).__name__}.")
+    spec, expected = images.element_spec, tf.TensorSpec(shape, tf.float32)
+    if not (isinstance(spec, tf.TensorSpec) and spec.is_compatible_with(expected)):
+        raise ValueError(
+            f"images: expected a dataset of single images, float32 {shape}, without labels and not "
+            f"batched; its elements are {spec}."
+        )
 
 
 def _free_memory() -> float:

@@ -14,6 +14,7 @@ from keras_aaa.knn.exact import Search, exact_search
 from keras_aaa.models.defended import defend
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.softmax import as_logits
+from keras_aaa.names import lookup
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +63,22 @@ def knn_reconstruction(
         ValueError: if the bank was made by another autoencoder, or of another data set than
             `dataset` (where one is given), or has fewer than k latents.
     """
+    _check_bank(autoencoder, bank)
+    if dataset not in (None, bank.dataset):
+        raise ValueError(
+            f"bank: it was made of the images of {bank.dataset!r}, expected those of {dataset!r}; "
+            "build one of these."
+        )
+    check_number("k", k, 1, bank.latents.shape[0], whole=True)
+    return KnnReconstruction(bank, k, search or exact_search(bank))
+
+
+def _check_bank(autoencoder: keras.Model, bank: Bank) -> None:
     if bank.fingerprint != fingerprint(autoencoder):
         raise ValueError(
             f"bank: it was made of {bank.dataset} by another autoencoder than this "
             f"{autoencoder.name}; build one with it."
         )
-    if dataset not in (None, bank.dataset):
-        raise ValueError(f"bank: it was made of {bank.dataset}, expected one of {dataset}.")
-    check_number("k", k, 1, bank.latents.shape[0], whole=True)
-    return KnnReconstruction(bank, k, search or exact_search(bank))
 
 
 class KnnMean(keras.layers.Layer):
@@ -96,6 +104,7 @@ def knn_defend(
     bank: Bank,
     k: int = 10,
     dataset: str | None = None,
+    search: Search | None = None,
 ) -> keras.Model:
     """Return classifier(decoder(mean of the k nearest latents of encoder(images))).
 
@@ -108,6 +117,8 @@ def knn_defend(
         bank: of that autoencoder.
         k: number of neighbours.
         dataset: name of the data set that the images are of; a bank of another is refused.
+        search: of that bank; exact_search(bank) by default. With approximate_search(bank) the model
+            does not export.
 
     Returns:
         keras.Model: images float32 [n, h, w, c] in [0, 1] -> logits float32 [n, classes].
@@ -117,7 +128,7 @@ def knn_defend(
             bank, or a k that is larger than the bank.
     """
     defend(autoencoder, classifier)  # says which shapes do not fit
-    layer = KnnMean(knn_reconstruction(autoencoder, bank, k, dataset=dataset), name="knn_mean")
+    layer = KnnMean(knn_reconstruction(autoencoder, bank, k, search, dataset), name="knn_mean")
     inputs = keras.Input(autoencoder.input_shape[1:], dtype="float32", name="images")
     images = decoder(autoencoder)(layer(encoder(autoencoder)(inputs)))
     outputs = as_logits(classifier)(images)
@@ -137,9 +148,14 @@ def knn_attackable(
         reconstruction: of that autoencoder.
         surrogate: what is differentiated in the neighbours' place: "identity", the latent itself,
             or "soft", their mean weighted by distance.
+
+    Raises:
+        ValueError: for another surrogate, or another autoencoder's reconstruction.
     """
+    _check_bank(autoencoder, reconstruction.bank)
+    surrogates = {"identity": tf.identity, "soft": reconstruction.soft}
     encode, decode, logits = encoder(autoencoder), decoder(autoencoder), as_logits(classifier)
-    mean = bpda(reconstruction, {"identity": tf.identity, "soft": reconstruction.soft}[surrogate])
+    mean = bpda(reconstruction, lookup("surrogate", surrogate, surrogates))
 
     def call(images: tf.Tensor) -> tf.Tensor:
         return logits(decode(mean(encode(images, training=False)), training=False), training=False)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from keras_aaa.knn.bank import Bank
+from keras_aaa.models.precision import POLICIES
+from keras_aaa.names import lookup
 
 # bfloat16 products rank neighbours roughly; so many of the first are ranked again, exactly.
 CANDIDATES = 48
@@ -28,7 +30,11 @@ def exact_search(
         resident: whether a copy of the bank that is ready for products (centred, in `precision`)
             is held, if `memory` has room for it, instead of being made again for each batch: many
             small batches, as attacks have, are several times faster. It is not for export.
+
+    Raises:
+        ValueError: for another precision.
     """
+    lookup("precision", precision, POLICIES)
     size, width = bank.latents.shape
     centre = tf.reduce_mean(bank.latents[: min(size, 4096)], axis=0)  # small numbers round less
     dtype = tf.as_dtype(precision)
