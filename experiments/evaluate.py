@@ -192,12 +192,16 @@ def _corrupted(defence, images, labels) -> list[dict]:
     subjects = {defence.title: defence.model}
     if defence.autoencoder is not None:
         subjects[f"{defence.name} alone"] = defence.classifier
-    return [
-        _row(name, AttackSpec("corruption"), mask.ravel())
-        | {"classifier": defence.name, "defence": subject}
-        for subject, model in subjects.items()
-        for name, mask in survive_corruptions(model, images, labels)
-    ]
+    rows = []
+    for subject, model in subjects.items():
+        where = {"table": "corruptions", "classifier": defence.name, "defence": subject}
+        clean = ("clean", correct(model, images, labels)[None])
+        for name, mask in (clean, *survive_corruptions(model, images, labels)):  # [severities, n]
+            # Severities of one image are not independent: the interval is that of n images.
+            as_one = Accuracy(round(float(mask.mean()) * mask.shape[1]), mask.shape[1]).to_json()
+            row = _row(name, AttackSpec("corruption"), mask[0])
+            rows.append(row | as_one | {"accuracy": float(mask.mean())} | where)
+    return rows
 
 
 def _sanity(defence, images, labels, threat, masks, worst, workdir) -> list[Evidence]:

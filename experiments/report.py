@@ -71,7 +71,7 @@ def _merged(results: list[dict]) -> list[dict]:
     for index, result in enumerate(results):
         rows = result.get("measurements", ())
         same: list = [index]
-        if rows and all(row["table"] == "evaluation" for row in rows):
+        if rows and all("defence" in row for row in rows):
             same = [result["threat"], result["precision"], [row["row"] for row in rows]]
         group = groups.setdefault(json.dumps(same), result | {"commands": [], "measurements": []})
         group["commands"].append(result["command"])

@@ -48,6 +48,7 @@ TITLES = {
     "black_box_mnist": "MNIST, a classifier that is only queried",
     "black_box_fashion_mnist": "Fashion-MNIST, a classifier that is only queried",
     "evaluation": "Accuracy under attack",
+    "corruptions": "Accuracy on corrupted images, means of five severities",
     "crafting_mnist": "MNIST, what crafting in bfloat16 changes",
     "crafting_fashion_mnist": "Fashion-MNIST, what crafting in bfloat16 changes",
     "crafting_cifar10": "CIFAR-10, what crafting in bfloat16 changes",
@@ -65,7 +66,7 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     measurements = result["measurements"]
     for table in dict.fromkeys(m["table"] for m in measurements):
         cells = [m for m in measurements if m["table"] == table]
-        column = _column if table == "evaluation" else _attack
+        column = _column if "defence" in cells[0] else _attack
         attacks = list(dict.fromkeys(column(m) for m in cells))
         examples = cells[0]["examples"]
         body = []
@@ -76,8 +77,9 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         half = max(_reach(m) for m in cells if m["examples"] == examples)
         components = result.get("components")
         reduced = f", a bank of {components:,} principal components" if components else ""
+        ball = "" if table == "corruptions" else f"eps {result['threat']['eps']:.4g}, "
         title = (
-            f"{TITLES[table]}{reduced}; eps {result['threat']['eps']:.4g}, n = {examples:,}, "
+            f"{TITLES[table]}{reduced}; {ball}n = {examples:,}, "
             f"95 % interval at most ±{100 * half:.1f} points"
         )
         if any(m["paper"] is not None for m in cells):
@@ -129,7 +131,7 @@ def _row_name(row: str) -> str:
 
 
 def _column(measurement: dict) -> str:
-    """An evaluation has an attack a row, and a column for each defence attacked."""
+    """An evaluation has an attack or a corruption a row, and a column for each defence attacked."""
     return measurement["defence"]
 
 

@@ -78,13 +78,18 @@ def test_corruptions_with_the_defence_and_without(files, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     rows = json.loads((tmp_path / "new" / "result.json").read_text())["measurements"]
-    by_subject = {
-        subject: {row["row"] for row in rows if row["defence"] == subject}
-        for subject in ("aaa_mnist_ce_mse before mine", "mine alone")
-    }
-    assert by_subject["aaa_mnist_ce_mse before mine"] == {*CORRUPTIONS, "clean"}
-    assert by_subject["mine alone"] == {*CORRUPTIONS}
-    assert all(row["examples"] == 100 for row in rows if row["attack"] == "corruption")
+    of_attacks, corrupted = (
+        [row for row in rows if row["table"] == table] for table in ("evaluation", "corruptions")
+    )
+    assert [row["row"] for row in of_attacks] == ["clean"]
+    for subject in ("aaa_mnist_ce_mse before mine", "mine alone"):
+        found = {row["row"]: row for row in corrupted if row["defence"] == subject}
+        assert set(found) == {*CORRUPTIONS, "clean"}
+        assert all(row["examples"] == 20 for row in found.values())  # whose means they are
+    (clean,) = of_attacks
+    same = next(row for row in corrupted if row["row"] == "clean")
+    assert (clean["accuracy"], clean["interval95"]) == (same["accuracy"], same["interval95"])
+    assert "Accuracy on corrupted images, means of five severities; n = 20" in done.stdout
 
 
 def test_an_attack_with_several_settings_has_a_row_for_each(files, tmp_path):
