@@ -254,8 +254,10 @@ def test_two_replicas_train_as_one(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     differences = dict(line.split() for line in done.stdout.splitlines())
-    assert set(differences) == {"weights", "statistics"}
-    assert all(float(value) < 1e-5 for value in differences.values()), differences
+    # One replica normalises by the fused kernel, two by Keras' operations, which round otherwise.
+    limits = {"weights": 1e-5, "statistics": 1e-4}
+    assert set(differences) == set(limits)
+    assert all(float(differences[what]) < limits[what] for what in limits), differences
 
 
 def test_too_few_examples_for_a_batch(small_classifier, tmp_path):
