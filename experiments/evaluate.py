@@ -121,7 +121,7 @@ def main(argv):
 
 
 def _check_flags() -> None:
-    if not FLAGS.attack:
+    if not FLAGS.attack and not FLAGS.corruptions:
         raise ValueError("--attack: expected one or more, got none.")
     if FLAGS.publish and (FLAGS.npz or FLAGS.defend or FLAGS.model not in zoo.list_models()):
         raise ValueError(

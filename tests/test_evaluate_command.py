@@ -90,6 +90,9 @@ def test_corruptions_with_the_defence_and_without(files, tmp_path):
     same = next(row for row in corrupted if row["row"] == "clean")
     assert (clean["accuracy"], clean["interval95"]) == (same["accuracy"], same["interval95"])
     assert "Accuracy on corrupted images, means of five severities; n = 20" in done.stdout
+    alone = f"--model={files / 'mine.keras'}", "--attack=", "--max_examples=5", "--corruptions"
+    done = evaluate(files, tmp_path / "alone", *alone)
+    assert done.returncode == 0 and "Accuracy under attack" not in done.stdout
 
 
 def test_an_attack_with_several_settings_has_a_row_for_each(files, tmp_path):
