@@ -90,8 +90,8 @@ def test_corruptions_with_the_defence_and_without(files, tmp_path):
     same = next(row for row in corrupted if row["row"] == "clean")
     assert (clean["accuracy"], clean["interval95"]) == (same["accuracy"], same["interval95"])
     assert "Accuracy on corrupted images, means of five severities; n = 20" in done.stdout
-    alone = f"--model={files / 'mine.keras'}", "--attack=", "--max_examples=5", "--corruptions"
-    done = evaluate(files, tmp_path / "alone", *alone)
+    alone = ["--dataset=mnist", "--attack=", "--max_examples=5", "--corruptions"]
+    done = evaluate(files, tmp_path / "alone", f"--model={files / 'mine.keras'}", *alone)
     assert done.returncode == 0 and "Accuracy under attack" not in done.stdout
 
 
