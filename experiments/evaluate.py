@@ -29,6 +29,7 @@ from experiments.defences import load_defence, with_logits
 from experiments.examples import of_data_set, of_npz, threat_of
 from experiments.kept import digest
 from experiments.tables import print_tables
+from keras_aaa import data
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.evaluation import AutoAttack, autoattack, correct, craft
 from keras_aaa.evaluation.autoattack import STAGES
@@ -101,8 +102,9 @@ def main(argv):
         "model": FLAGS.model,
         "identity": defence.identity,
         "dataset": dataset,
+        "stored_as": data.stored_as(dataset, FLAGS.data_dir) if dataset else None,
         "threat": asdict(threat),
-        "precision": {"crafting": precision, "scoring": "float32"},
+        "precision": {"crafting": precision, "scoring": "float32"} if specs else None,
         "measurements": rows,
         "sanity": [],
         "provenance": provenance(),
