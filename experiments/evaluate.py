@@ -95,6 +95,7 @@ def main(argv):
         every = np.logical_and.reduce(list(masks.values()))
         rows.append(_row("worst case", AttackSpec("worst_case"), every))
     rows = [row | {"classifier": defence.name, "defence": defence.title} for row in rows]
+    of_attacks = [row for row in rows if row["row"] in specs]  # what a card may hold
     if FLAGS.corruptions:
         rows += _corrupted(defence, images, labels)
     result = {
@@ -118,7 +119,6 @@ def main(argv):
     _picture(defence, images, labels, worst, standing, workdir / "fallen.png")
     print_tables(result)
     if FLAGS.publish:
-        of_attacks = [row for row in result["measurements"] if row["row"] in specs]
         publish({FLAGS.model: [measurement(row, precision) for row in of_attacks]})
 
 

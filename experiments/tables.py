@@ -53,6 +53,7 @@ TITLES = {
     "crafting_fashion_mnist": "Fashion-MNIST, what crafting in bfloat16 changes",
     "crafting_cifar10": "CIFAR-10, what crafting in bfloat16 changes",
 }
+UNATTACKED = ("corruptions",)  # tables in which no radius plays a part
 DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 PAPER_SEARCH = {"mnist": "about 5 minutes", "fashion_mnist": "about 13 hours"}
 
@@ -77,7 +78,7 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         half = max(_reach(m) for m in cells if m["examples"] == examples)
         components = result.get("components")
         reduced = f", a bank of {components:,} principal components" if components else ""
-        ball = "" if table == "corruptions" else f"eps {result['threat']['eps']:.4g}, "
+        ball = "" if table in UNATTACKED else f"eps {result['threat']['eps']:.4g}, "
         title = (
             f"{TITLES[table]}{reduced}; {ball}n = {examples:,}, "
             f"95 % interval at most ±{100 * half:.1f} points"

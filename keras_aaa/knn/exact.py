@@ -26,10 +26,11 @@ def exact_search(
         bank: what is searched.
         precision: "float32", or "bfloat16": products in bfloat16, whose first CANDIDATES are then
             ranked by their distances in float32.
-        memory: bytes that a block and its products may take.
+        memory: bytes that a block and its products may take; a resident copy, as many again.
         resident: whether a copy of the bank that is ready for products (centred, in `precision`)
             is held, if `memory` has room for it, instead of being made again for each batch: many
-            small batches, as attacks have, are several times faster. It is not for export.
+            small batches, as attacks have, are several times faster. It is not for export. Else the
+            bank is read, not copied.
 
     Raises:
         ValueError: for another precision.

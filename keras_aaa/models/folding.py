@@ -62,7 +62,7 @@ def _only_reader(layer: layers.Layer) -> layers.BatchNormalization | None:
     if [len(nodes) for nodes in (layer._inbound_nodes, layer._outbound_nodes)] != [1, 1]:
         return None
     reader = layer._outbound_nodes[0].operation
-    # A subclass of another's may do something else.
+    # Somebody else's subclass of it may do something else.
     known = (layers.BatchNormalization, FusedBatchNormalization)
     if type(reader) not in known or len(reader._inbound_nodes) != 1:
         return None
