@@ -68,7 +68,9 @@ flags.DEFINE_integer("eval_examples", 1000, "The first so many test examples; 0 
 flags.DEFINE_integer("bpda_examples", 500, "Those attacked through the neighbours.", 1)
 flags.DEFINE_integer("square_examples", 100, "Those attacked by Square.", 1)
 flags.DEFINE_integer("queries", 1000, "Of Square.", 1)
-flags.DEFINE_float("memory_gb", MEMORY / 1e9, "What a search may take besides the bank.", 0.01)
+flags.DEFINE_float(
+    "memory_gb", MEMORY / 1e9, "What a search may take besides the bank; attacks, twice that.", 0.01
+)
 flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
 flags.DEFINE_string("workdir", None, "The run's folder; runs/knn_<dataset> by default.")
 
