@@ -95,13 +95,30 @@ def test_tables_give_mean_deviation_and_the_papers_number():
         cell | {"column": "AE-C", "values": [0.5, 0.5], "unit": "fraction", "paper": None},
         cell | {"table": "G", "values": [1e-3, 3e-3], "unit": "absolute", "paper": 8.9e-4},
     ]
-    first, second = tables({"revisiting": cells})
+    sanity = {
+        "examples": 200,
+        "evidence": {
+            "C": [{"check": "noise_never_wins", "warning": None}],
+            "AE-C": [
+                {"check": "noise_never_wins", "warning": "Noise won."},
+                {"check": "base_falls", "warning": None},
+            ],
+        },
+    }
+    result = {"revisiting": cells, "threat": {"eps": 20 / 255}, "sanity": sanity}
+    first, second, signs = tables(result)
     assert first == (
         "T; mean ± deviation of 2 seeds; in brackets the paper's",
         ["", "n", "C", "AE-C"],
         [["FGSM", "1,000", "60.00 ± 14.14 (69.94)", "50.00 ± 0.00"]],
     )
     assert second[2] == [["FGSM", "1,000", "0.002 ± 0.001 (0.00089)"]]
+    assert "eps 20, first seed, n = 200" in signs[0] and signs[1] == ["", "C", "AE-C"]
+    assert signs[2] == [
+        ["noise never wins", "nothing found", "Noise won."],
+        ["base falls", "", "nothing found"],
+    ]
+    assert len(list(tables(result | {"sanity": {}}))) == 2
 
 
 @pytest.mark.slow
@@ -127,7 +144,8 @@ def test_all_tables_and_figures_of_a_small_run(tmp_path):
     result = json.loads((tmp_path / "result.json").read_text())
     assert len({cell["table"] for cell in result["revisiting"]}) == 6
     assert (tmp_path / "fig2.png").exists() and (tmp_path / "fig4.png").exists()
-    assert set(result["sanity"]) == {"C", "AE-C"}
+    assert set(result["sanity"]["evidence"]) == {"C", "AE-C"}
+    assert result["sanity"]["examples"] == 40
     assert {path.name for path in (tmp_path / "zoo").iterdir()} == set(
         STUDIES["mnist"].zoo.values()
     )

@@ -138,10 +138,6 @@ def main(argv):
         for row in body:
             table.add_row(*row)
         Console().print(table)
-    for defence, evidence in result["sanity"].items():
-        for check in evidence:
-            said = check["warning"] or "nothing suspicious; that is no proof."
-            Console().print(f"{defence}, {check['check']}: {said}")
     print(f"result.json, figures and models are in {setting.workdir}.")
 
 
@@ -207,28 +203,25 @@ def _figure(run: Run, study: Study, figure: Figure, path: Path) -> dict:
     return {"title": figure.title, "examples": n, "panels": panels}
 
 
-def _sanity(run: Run, study: Study) -> dict[str, list[dict]]:
+def _sanity(run: Run, study: Study) -> dict:
     """Signs of gradient masking, in the first seed's C and AE-C."""
     eps = study.sanity / 255
-    threat = ThreatModel("linf", eps)
-    examples = run.images[:SANITY_EXAMPLES], run.labels[:SANITY_EXAMPLES]
+    images, labels = run.images[:SANITY_EXAMPLES], run.labels[:SANITY_EXAMPLES]
     alone = run.models.defence("C", 0)
-    return {
-        name: [
-            dataclasses.asdict(evidence)
-            for evidence in report(
-                Subject(
-                    run.models.defence(name, 0),
-                    *examples,
-                    threat,
-                    steps=PGD_STEPS,
-                    step_size=2.5 * eps / PGD_STEPS,
-                    base=alone if name != "C" else None,
-                )
-            )
-        ]
-        for name in ("C", "AE-C")
+    subject = Subject(
+        alone,
+        images,
+        labels,
+        ThreatModel("linf", eps),
+        steps=PGD_STEPS,
+        step_size=2.5 * eps / PGD_STEPS,
+    )
+    behind = dataclasses.replace(subject, defence=run.models.defence("AE-C", 0), base=alone)
+    evidence = {
+        name: [dataclasses.asdict(each) for each in report(of)]
+        for name, of in (("C", subject), ("AE-C", behind))
     }
+    return {"examples": len(labels), "evidence": evidence}
 
 
 def _save(run: Run, study: Study, result: dict) -> None:

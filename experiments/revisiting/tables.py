@@ -8,7 +8,7 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield (title, header, rows of cells) for each table of a result.json of the study.
 
     A cell reads "mean ± sample standard deviation over the seeds (paper)", in percent but for the
-    gradient amplitudes.
+    gradient amplitudes. The last table holds what the sanity report found, if it was run.
     """
     cells = result["revisiting"]
     for title in dict.fromkeys(cell["table"] for cell in cells):
@@ -22,6 +22,32 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         note = "; in brackets the paper's" if any(c["paper"] is not None for c in found) else ""
         seeds = len(found[0]["values"])
         yield f"{title}; mean ± deviation of {seeds} seeds{note}", ["", "n", *columns], body
+    if result["sanity"]:
+        yield _signs(result["sanity"], result["threat"]["eps"])
+
+
+def _signs(sanity: dict, eps: float) -> tuple[str, list[str], list[list[str]]]:
+    """The sanity report: its checks in the rows, defences in the columns."""
+    warnings = {
+        name: {check["check"]: check["warning"] for check in evidence}
+        for name, evidence in sanity["evidence"].items()
+    }
+    checks = list(dict.fromkeys(check for found in warnings.values() for check in found))
+    body = [
+        [
+            check.replace("_", " "),
+            *(
+                found[check] or "nothing found" if check in found else ""
+                for found in warnings.values()
+            ),
+        ]
+        for check in checks
+    ]
+    title = (
+        f"Signs of gradient masking, PGD of eps {255 * eps:g}, first seed, n = "
+        f"{sanity['examples']:,}; nothing found is no proof"
+    )
+    return title, ["", *warnings], body
 
 
 def _cell(cell: dict | None) -> str:
