@@ -144,6 +144,7 @@ def test_all_tables_and_figures_of_a_small_run(tmp_path):
     result = json.loads((tmp_path / "result.json").read_text())
     assert len({cell["table"] for cell in result["revisiting"]}) == 6
     assert (tmp_path / "fig2.png").exists() and (tmp_path / "fig4.png").exists()
+    assert {row["model"] for row in result["zoo"]} == set(STUDIES["mnist"].zoo.values())
     assert set(result["sanity"]["evidence"]) == {"C", "AE-C"}
     assert result["sanity"]["examples"] == 40
     assert {path.name for path in (tmp_path / "zoo").iterdir()} == set(

@@ -128,6 +128,7 @@ def main(argv):
         "revisiting": cells,
         "figures": figures,
         "sanity": _sanity(run, study) if "sanity" in wanted else {},
+        "zoo": _of_zoo_models(run, study),
         "provenance": provenance(),
     }
     write_json(setting.workdir / "result.json", result)
@@ -224,28 +225,35 @@ def _sanity(run: Run, study: Study) -> dict:
     return {"examples": len(labels), "evidence": evidence}
 
 
+def _of_zoo_models(run: Run, study: Study) -> list[dict]:
+    """What the cards say of the first seed's models that are for users."""
+    rows = []
+    for role, name in study.zoo.items():
+        if not run.models.was_asked_for(role, 0):
+            continue
+        defence = run.models.defence(ZOO_DEFENCES[role], 0)
+        classifier = study.zoo["classifier"] if role == "autoencoder" else name
+        for attack in (Attack("clean"), Attack("pgd", study.sanity)):
+            found = measured(attack, defence, defence, run.images, run.labels, run.folder)
+            own = {"steps": None, "step_size": None} | parameters(attack)
+            where = {"model": name, "classifier": classifier}
+            rows.append({**where, "attack": attack.name, **own, **found, "paper": None})
+    return rows
+
+
 def _save(run: Run, study: Study, result: dict) -> None:
     """Save those of the first seed's models that are for users, with what is measured of them."""
     root = run.folder.parent / "zoo"
     for role, name in study.zoo.items():
-        if not run.models.was_asked_for(role, 0):
+        if not run.models.was_asked_for(role, 0) or (root / name).exists():
             continue
-        trained = _as_classifier(run.models.trained(role, 0))
+        trained = dataclasses.replace(_as_classifier(run.models.trained(role, 0)), name=name)
         before = None
         if role == "autoencoder":
             source = run.models.trained("classifier", 0)
             before = dataclasses.replace(source, name=study.zoo["classifier"])
-        defence = run.models.defence(ZOO_DEFENCES[role], 0)
-        rows = []
-        for attack in (Attack("clean"), Attack("pgd", study.sanity)):
-            found = measured(attack, defence, defence, run.images, run.labels, run.folder)
-            own = {"steps": None, "step_size": None} | parameters(attack)
-            where = {"model": name, "classifier": before.name if before else name}
-            rows.append({**where, "attack": attack.name, **own, **found, "paper": None})
-        trained = dataclasses.replace(trained, name=name)
-        card = artefact_card(trained, before, result | {"measurements": rows}, CAVEATS)
-        if not (root / name).exists():
-            zoo.save(trained.model, name, card, root, classifier=before and before.model)
+        card = artefact_card(trained, before, result | {"measurements": result["zoo"]}, CAVEATS)
+        zoo.save(trained.model, name, card, root, classifier=before and before.model)
 
 
 def _as_classifier(trained: Trained) -> Trained:
