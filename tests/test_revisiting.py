@@ -74,6 +74,8 @@ def test_cells_are_crafted_on_one_model_scored_on_another_and_kept(
     crafted = list(tmp_path.glob("*/*.npy"))
     measured.measured(attack, other, small_classifier, images, labels, tmp_path)
     assert list(tmp_path.glob("*/*.npy")) == crafted  # both targets see the same images
+    half = measured.measured(attack, small_classifier, other, images, labels, tmp_path, "bfloat16")
+    assert half["mean_l2"] != black["mean_l2"]  # crafted anew
     measured.forget_images(tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
 

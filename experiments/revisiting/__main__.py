@@ -16,6 +16,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import numpy as np
 from absl import app, flags
 from rich.console import Console
 from rich.table import Table as Printed
@@ -49,6 +50,7 @@ from keras_aaa.evaluation.sanity import Subject, report
 from keras_aaa.figures import line_chart
 from keras_aaa.models import build
 from keras_aaa.models.joint import classifying_half
+from keras_aaa.models.precision import POLICIES
 from keras_aaa.names import lookup
 from keras_aaa.results import provenance, write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
@@ -61,6 +63,7 @@ flags.DEFINE_list("only", [], "Tables and figures by name (table1, ..., fig4, sa
 flags.DEFINE_integer("seeds", 3, "How many of each model are trained.", 2, 100)
 flags.DEFINE_integer("costly_examples", 500, "Those for CW, DeepFool and AutoAttack.", 1)
 flags.DEFINE_integer("figure_examples", 1000, "Those for the figures' sweeps of eps.", 1)
+flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that attacks craft in.")
 flags.DEFINE_integer("width", None, "Filters of VGG-16's first block.", 1, 4096)
 
 SANITY_EXAMPLES = 200
@@ -77,10 +80,16 @@ class Run:
     """What tables and figures are made from."""
 
     models: Models
-    images: object
-    labels: object
+    images: np.ndarray
+    labels: np.ndarray
     folder: Path
     seeds: int
+    crafting: str
+
+    def measured(self, attack: Attack, target, crafted_on, n: int) -> dict:
+        """Return what was measured of the first n test examples."""
+        examples = self.images[:n], self.labels[:n]
+        return measured(attack, target, crafted_on, *examples, self.folder, self.crafting)
 
     def values(self, attack: Attack, target: str, crafted_on: str, apart: bool, n: int) -> list:
         """Return what was measured for each seed, of the first n test examples."""
@@ -88,7 +97,7 @@ class Run:
         for seed in range(self.seeds):
             other = (seed + 1) % self.seeds if apart else seed
             pair = self.models.defence(target, seed), self.models.defence(crafted_on, other)
-            found.append(measured(attack, *pair, self.images[:n], self.labels[:n], self.folder))
+            found.append(self.measured(attack, *pair, n))
         return found
 
 
@@ -107,7 +116,14 @@ def main(argv):
         for job in ("natural", "adversarial")
     }
     models = Models(setting, study, recipes, threat)
-    run = Run(models, images.numpy(), labels.numpy(), setting.workdir / "measured", FLAGS.seeds)
+    run = Run(
+        models,
+        images.numpy(),
+        labels.numpy(),
+        setting.workdir / "measured",
+        FLAGS.seeds,
+        FLAGS.crafting,
+    )
     cells, figures = [], {}
     for name in wanted:
         print(f"{name} ...", flush=True)
@@ -124,7 +140,11 @@ def main(argv):
         "dataset": FLAGS.dataset,
         "recipe": FLAGS.recipe,
         "threat": {"norm": "linf", "eps": study.sanity / 255},
-        "precision": {"training": setting.precision, "crafting": "float32", "scoring": "float32"},
+        "precision": {
+            "training": setting.precision,
+            "crafting": FLAGS.crafting,
+            "scoring": "float32",
+        },
         "revisiting": cells,
         "figures": figures,
         "sanity": _sanity(run, study) if "sanity" in wanted else {},
@@ -234,7 +254,7 @@ def _of_zoo_models(run: Run, study: Study) -> list[dict]:
         defence = run.models.defence(ZOO_DEFENCES[role], 0)
         classifier = study.zoo["classifier"] if role == "autoencoder" else name
         for attack in (Attack("clean"), Attack("pgd", study.sanity)):
-            found = measured(attack, defence, defence, run.images, run.labels, run.folder)
+            found = run.measured(attack, defence, defence, len(run.labels))
             own = {"steps": None, "step_size": None} | parameters(attack)
             where = {"model": name, "classifier": classifier}
             rows.append({**where, "attack": attack.name, **own, **found, "paper": None})

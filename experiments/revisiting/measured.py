@@ -14,6 +14,7 @@ from experiments.kept import digest, kept
 from experiments.revisiting.study import PARAMETERS, PGD_STEPS, Attack
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.evaluation import autoattack, correct, craft
+from keras_aaa.models.fast_copy import fast_copy
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.results import Accuracy
 from keras_aaa.threat_model import ThreatModel
@@ -28,7 +29,13 @@ def threat_of(attack: Attack) -> ThreatModel:
 
 
 def measured(
-    attack: Attack, target: keras.Model, crafted_on: keras.Model, images, labels, folder: Path
+    attack: Attack,
+    target: keras.Model,
+    crafted_on: keras.Model,
+    images,
+    labels,
+    folder: Path,
+    precision: str = "float32",
 ) -> dict:
     """Return an Accuracy's JSON form and "mean_l2", the mean length of the perturbations.
 
@@ -41,11 +48,13 @@ def measured(
         images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
         folder: where results are kept, and the adversarial images till forget_images; they count
             for the same weights and settings only.
+        precision: "float32" or "bfloat16", of crafting; scored in float32.
     """
     crafting = {
         "attack": dataclasses.asdict(attack),
         "parameters": parameters(attack),
         "crafted_on": fingerprint(crafted_on),
+        "precision": precision,
         "examples": len(labels),
     }
     key = crafting | {"target": fingerprint(target)}
@@ -54,7 +63,9 @@ def measured(
         x_adv = images
         if attack.name != "clean":
             path = folder / IMAGES / f"{digest(crafting)}.npy"
-            x_adv = _kept_images(path, lambda: _crafted(attack, crafted_on, images, labels))
+            x_adv = _kept_images(
+                path, lambda: _crafted(attack, crafted_on, images, labels, precision)
+            )
         return _scored(target, images, x_adv, labels)
 
     return kept(folder, key, measure)
@@ -112,15 +123,15 @@ def _kept_images(path: Path, craft_them: Callable[[], np.ndarray]) -> np.ndarray
     return np.load(path)
 
 
-def _crafted(attack: Attack, model, images, labels):
+def _crafted(attack: Attack, model, images, labels, precision: str):
     threat = threat_of(attack)
     if attack.name == "autoattack":
-        return autoattack(model, images, labels, threat=threat)["x_adv"]
+        return autoattack(model, images, labels, threat=threat, precision=precision)["x_adv"]
     function, settings = ATTACKS[attack.name], parameters(attack)
-    seeded = is_seeded(attack.name)
+    seeded, crafting = is_seeded(attack.name), fast_copy(model, precision)
 
     def run(x, y, picked, index):
         own = {"seed": index} if seeded else {}
-        return function(model, x, y, threat=threat, **settings, **own)
+        return function(crafting, x, y, threat=threat, **settings, **own)
 
     return craft(run, images, labels, threat)
