@@ -100,10 +100,10 @@ def test_tables_give_mean_deviation_and_the_papers_number():
     sanity = {
         "examples": 200,
         "evidence": {
-            "C": [{"check": "noise_never_wins", "warning": None}],
+            "C": [{"check": "noise_never_wins", "warning": None, "figures": {"share": 0.0}}],
             "AE-C": [
-                {"check": "noise_never_wins", "warning": "Noise won."},
-                {"check": "base_falls", "warning": None},
+                {"check": "noise_never_wins", "warning": "Noise won.", "figures": {"share": 0.5}},
+                {"check": "black_box_never_wins", "warning": None, "figures": {}},
             ],
         },
     }
@@ -118,7 +118,7 @@ def test_tables_give_mean_deviation_and_the_papers_number():
     assert "eps 20, first seed, n = 200" in signs[0] and signs[1] == ["", "C", "AE-C"]
     assert signs[2] == [
         ["noise never wins", "nothing found", "Noise won."],
-        ["base falls", "", "nothing found"],
+        ["black box never wins", "", "not looked at"],
     ]
     assert len(list(tables(result | {"sanity": {}}))) == 2
 
