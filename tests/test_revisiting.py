@@ -95,6 +95,9 @@ def test_tables_give_mean_deviation_and_the_papers_number():
     cells = [
         cell | {"values": [0.5, 0.7], "unit": "fraction", "paper": 0.6994},
         cell | {"column": "AE-C", "values": [0.5, 0.5], "unit": "fraction", "paper": None},
+        cell
+        | {"table": "D", "row": "DeepFool", "values": [0.0, 0.0], "unit": "fraction"}
+        | {"paper": 0.0088, "measured": [{"mean_l2": 1.0}, {"mean_l2": 2.0}]},
         cell | {"table": "G", "values": [1e-3, 3e-3], "unit": "absolute", "paper": 8.9e-4},
     ]
     sanity = {
@@ -108,19 +111,21 @@ def test_tables_give_mean_deviation_and_the_papers_number():
         },
     }
     result = {"revisiting": cells, "threat": {"eps": 20 / 255}, "sanity": sanity}
-    first, second, signs = tables(result)
+    first, far, second, signs = tables(result)
     assert first == (
         "T; mean ± deviation of 2 seeds; in brackets the paper's",
         ["", "n", "C", "AE-C"],
         [["FGSM", "1,000", "60.00 ± 14.14 (69.94)", "50.00 ± 0.00"]],
     )
+    assert far[0].endswith("; l2: the mean length of the perturbations")
+    assert far[2] == [["DeepFool", "1,000", "0.00 ± 0.00 (0.88), l2 1.50"]]
     assert second[2] == [["FGSM", "1,000", "0.002 ± 0.001 (0.00089)"]]
     assert "eps 20, first seed, n = 200" in signs[0] and signs[1] == ["", "C", "AE-C"]
     assert signs[2] == [
         ["noise never wins", "nothing found", "Noise won."],
         ["black box never wins", "", "not looked at"],
     ]
-    assert len(list(tables(result | {"sanity": {}}))) == 2
+    assert len(list(tables(result | {"sanity": {}}))) == 3
 
 
 @pytest.mark.slow

@@ -3,6 +3,11 @@
 import statistics
 from collections.abc import Iterator
 
+from experiments.revisiting.study import TITLES
+
+# Attacks that nothing withstands: what tells defences apart is how far they have to go.
+UNBOUNDED = (TITLES["carlini_wagner"], TITLES["deepfool"])
+
 
 def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield (title, header, rows of cells) for each table of a result.json of the study.
@@ -20,6 +25,8 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
             n = next(iter(at.values()))["examples"]
             body.append([row, f"{n:,}", *(_cell(at.get(column)) for column in columns)])
         note = "; in brackets the paper's" if any(c["paper"] is not None for c in found) else ""
+        if any(c["row"] in UNBOUNDED for c in found):
+            note += "; l2: the mean length of the perturbations"
         seeds = len(found[0]["values"])
         yield f"{title}; mean ± deviation of {seeds} seeds{note}", ["", "n", *columns], body
     if result["sanity"]:
@@ -56,6 +63,9 @@ def _cell(cell: dict | None) -> str:
     mean, spread = statistics.mean(values), statistics.stdev(values)
     if cell["unit"] == "fraction":
         printed = f" ({100 * paper:.2f})" if paper is not None else ""
-        return f"{100 * mean:.2f} ± {100 * spread:.2f}{printed}"
+        length = ""
+        if cell["row"] in UNBOUNDED:
+            length = f", l2 {statistics.mean(m['mean_l2'] for m in cell['measured']):.2f}"
+        return f"{100 * mean:.2f} ± {100 * spread:.2f}{printed}{length}"
     printed = f" ({paper:.2g})" if paper is not None else ""
     return f"{mean:.2g} ± {spread:.1g}{printed}"
