@@ -57,17 +57,16 @@ def run_setting() -> Setting:
     return setting
 
 
-def test_examples(available: int) -> int:
-    """Return how many test examples --eval_examples asks for.
+def test_examples(available: int, flag: str = "eval_examples") -> int:
+    """Return how many test examples that flag asks for; all for 0.
 
     Raises:
         ValueError: if there are fewer.
     """
-    if FLAGS.eval_examples > available:
-        raise ValueError(
-            f"--eval_examples: expected 0 to {available}, all there are; got {FLAGS.eval_examples}."
-        )
-    return FLAGS.eval_examples or available
+    wanted = FLAGS[flag].value
+    if wanted > available:
+        raise ValueError(f"--{flag}: expected 0 to {available}, all there are; got {wanted}.")
+    return wanted or available
 
 
 def define_recipe_flags(default: str = "fast") -> None:

@@ -163,7 +163,7 @@ def test_all_tables_and_figures_of_a_small_run(tmp_path):
     "arguments, message",
     [
         (["--only=table9"], "Unknown table or figure 'table9'"),
-        (["--width=8"], "--width: the classifier of mnist has no such size"),
+        (["--card_examples=10001"], "--card_examples: expected 0 to 10000"),
     ],
 )
 def test_bad_flags_are_one_line(tmp_path, arguments, message):

@@ -2,11 +2,13 @@
 
     python -m experiments.revisiting --dataset=mnist                # all of it
     python -m experiments.revisiting --dataset=mnist --only=table3a,table3b
-    python -m experiments.revisiting --dataset=cifar10 --width=32   # a narrower VGG-16
+    python -m experiments.revisiting --dataset=cifar10              # with smaller networks
+    python -m experiments.revisiting --dataset=cifar10 --recipe=paper
 
 Models are trained when a table or figure first asks for them, one of each kind for each seed. A
 substitute for a black-box attack is the next seed's. The run's folder holds result.json, fig2.png,
-fig4.png, a folder for each model, and zoo/: the first seed's models that a user could want.
+fig4.png, a folder for each model, and, if a table was asked for, zoo/: the first seed's models that
+a user could want.
 A run that was broken off goes on where it was.
 
 Paper: Revisiting, Tables 1 to 4, Figures 2 and 4.
@@ -64,7 +66,9 @@ flags.DEFINE_integer("seeds", 3, "How many of each model are trained.", 2, 100)
 flags.DEFINE_integer("costly_examples", 500, "Those for CW, DeepFool and AutoAttack.", 1)
 flags.DEFINE_integer("figure_examples", 1000, "Those for the figures' sweeps of eps.", 1)
 flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that attacks craft in.")
-flags.DEFINE_integer("width", None, "Filters of VGG-16's first block.", 1, 4096)
+flags.DEFINE_integer(
+    "card_examples", 0, "Those for the cards of the zoo's models; 0 takes --eval_examples.", 0
+)
 
 SANITY_EXAMPLES = 200
 # The defence by which a model of the zoo is measured.
@@ -82,6 +86,7 @@ class Run:
     models: Models
     images: np.ndarray
     labels: np.ndarray
+    examples: int  # those for the tables, the first ones
     folder: Path
     seeds: int
     crafting: str
@@ -102,7 +107,8 @@ class Run:
 
 
 def main(argv):
-    study = _sized(study_for(FLAGS.dataset))
+    study = study_for(FLAGS.dataset)
+    study = study if FLAGS.recipe == "paper" else study.reduced()
     makers = {**study.tables, "table4": None, **study.figures, "sanity": None}
     wanted = FLAGS.only or list(makers)
     for name in wanted:
@@ -110,7 +116,12 @@ def main(argv):
     setting, threat = run_setting(), threat_for(FLAGS.dataset)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     count = test_examples(spec.examples["test"])
-    images, labels = data.first(data.load(FLAGS.dataset, "test", FLAGS.data_dir), count)
+    for_cards = (
+        test_examples(spec.examples["test"], "card_examples") if FLAGS.card_examples else count
+    )
+    images, labels = data.first(
+        data.load(FLAGS.dataset, "test", FLAGS.data_dir), max(count, for_cards)
+    )
     recipes = {
         job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe))
         for job in ("natural", "adversarial")
@@ -120,6 +131,7 @@ def main(argv):
         models,
         images.numpy(),
         labels.numpy(),
+        count,
         setting.workdir / "measured",
         FLAGS.seeds,
         FLAGS.crafting,
@@ -128,13 +140,14 @@ def main(argv):
     for name in wanted:
         print(f"{name} ...", flush=True)
         if name in study.tables:
-            cells += _table(run, study.tables[name])
+            cells += _table(run, study, study.tables[name])
         elif name == "table4":
             cells += _gradients(run, study)
         elif name in study.figures:
             figures[name] = _figure(run, study, study.figures[name], setting.workdir / name)
     if not setting.chief:
         return
+    for_zoo = any(name in study.tables for name in wanted)
     result = {
         "command": command_line("experiments.revisiting"),
         "dataset": FLAGS.dataset,
@@ -148,11 +161,12 @@ def main(argv):
         "revisiting": cells,
         "figures": figures,
         "sanity": _sanity(run, study) if "sanity" in wanted else {},
-        "zoo": _of_zoo_models(run, study),
+        "zoo": _of_zoo_models(run, study, for_cards) if for_zoo else [],
         "provenance": provenance(),
     }
     write_json(setting.workdir / "result.json", result)
-    _save(run, study, result)
+    if for_zoo:
+        _save(run, study, result)
     forget_images(run.folder)
     for title, header, body in tables(result):
         table = Printed(*header, title=title, title_justify="left")
@@ -162,30 +176,15 @@ def main(argv):
     print(f"result.json, figures and models are in {setting.workdir}.")
 
 
-def _sized(study: Study) -> Study:
-    if FLAGS.width is None:
-        return study
-    classifier = study.architectures["classifier"]
-    if classifier.name != "vgg16":
-        raise ValueError(f"--width: the classifier of {FLAGS.dataset} has no such size.")
-    sized = Architecture(classifier.name, {**classifier.sizes, "width": FLAGS.width})
-    names = dict(study.zoo)
-    if FLAGS.width < 64:
-        names["classifier"] += "_small"
-    return dataclasses.replace(
-        study, architectures={**study.architectures, "classifier": sized}, zoo=names
-    )
-
-
-def _table(run: Run, table: Table) -> list[dict]:
-    cells = []
+def _table(run: Run, study: Study, table: Table) -> list[dict]:
+    title, cells = f"{study.title}, {table.title}", []
     for attack, row in table.attacks.items():
-        n = min(FLAGS.costly_examples, len(run.labels)) if attack.costly else len(run.labels)
+        n = min(FLAGS.costly_examples, run.examples) if attack.costly else run.examples
         for target, crafted_on in table.columns.items():
             found = run.values(attack, target, crafted_on, table.apart, n)
             paper = revisiting_value(table.paper, row, table.paper_columns[target])
             cells.append(
-                _cell(table.title, attack.title, target, [m["accuracy"] for m in found], n)
+                _cell(title, attack.title, target, [m["accuracy"] for m in found], n)
                 | {"paper": None if paper is None else paper / 100, "measured": found}
             )
     return cells
@@ -197,20 +196,20 @@ def _cell(table: str, row: str, column: str, values: list[float], n: int) -> dic
 
 
 def _gradients(run: Run, study: Study) -> list[dict]:
-    title = f"{FLAGS.dataset}, mean gradient amplitude (Revisiting Table 4)"
-    cells = []
+    title = f"{study.title}, mean gradient amplitude (Revisiting Table 4)"
+    images, cells = run.images[: run.examples], []
     for name, column in study.gradient.items():
         defences = [run.models.defence(name, seed) for seed in range(run.seeds)]
-        values = [gradient_amplitude(d, run.images, run.folder)["value"] for d in defences]
+        values = [gradient_amplitude(d, images, run.folder)["value"] for d in defences]
         paper = revisiting_value("table4_gradient_amplitude", "G", column)
         cells.append(
-            _cell(title, "G", name, values, len(run.images)) | {"paper": paper, "unit": "absolute"}
+            _cell(title, "G", name, values, len(images)) | {"paper": paper, "unit": "absolute"}
         )
     return cells
 
 
 def _figure(run: Run, study: Study, figure: Figure, path: Path) -> dict:
-    n = min(FLAGS.figure_examples, len(run.labels))
+    n = min(FLAGS.figure_examples, run.examples)
     panels = {}
     for title, (attack, apart, lines) in figure.panels.items():
         panels[title] = {}
@@ -221,13 +220,14 @@ def _figure(run: Run, study: Study, figure: Figure, path: Path) -> dict:
             means = [sum(m["accuracy"] for m in seeds) / len(seeds) for seeds in points]
             panels[title][target] = (list(study.sweep), means)
     line_chart(panels, "eps, 0 to 255", f"accuracy, n = {n:,}", path.with_suffix(".png"))
-    return {"title": figure.title, "examples": n, "panels": panels}
+    return {"title": f"{study.title}, {figure.title}", "examples": n, "panels": panels}
 
 
 def _sanity(run: Run, study: Study) -> dict:
     """Signs of gradient masking, in the first seed's C and AE-C."""
     eps = study.sanity / 255
-    images, labels = run.images[:SANITY_EXAMPLES], run.labels[:SANITY_EXAMPLES]
+    n = min(SANITY_EXAMPLES, run.examples)
+    images, labels = run.images[:n], run.labels[:n]
     alone = run.models.defence("C", 0)
     subject = Subject(
         alone,
@@ -245,7 +245,7 @@ def _sanity(run: Run, study: Study) -> dict:
     return {"examples": len(labels), "evidence": evidence}
 
 
-def _of_zoo_models(run: Run, study: Study) -> list[dict]:
+def _of_zoo_models(run: Run, study: Study, examples: int) -> list[dict]:
     """What the cards say of the first seed's models that are for users."""
     rows = []
     for role, name in study.zoo.items():
@@ -254,7 +254,7 @@ def _of_zoo_models(run: Run, study: Study) -> list[dict]:
         defence = run.models.defence(ZOO_DEFENCES[role], 0)
         classifier = study.zoo["classifier"] if role == "autoencoder" else name
         for attack in (Attack("clean"), Attack("pgd", study.sanity)):
-            found = run.measured(attack, defence, defence, len(run.labels))
+            found = run.measured(attack, defence, defence, examples)
             own = {"steps": None, "step_size": None} | parameters(attack)
             where = {"model": name, "classifier": classifier}
             rows.append({**where, "attack": attack.name, **own, **found, "paper": None})
