@@ -13,7 +13,8 @@ import tensorflow as tf
 from experiments.paper import revisiting_value
 from experiments.recipes import recipe_for
 from experiments.revisiting import measured
-from experiments.revisiting.study import DEFENCES, ROLES, STUDIES, Attack
+from experiments.revisiting.roles import DEFENCES, ROLES
+from experiments.revisiting.study import STUDIES, Attack
 from experiments.revisiting.tables import tables
 from keras_aaa.models import ARCHITECTURES, build
 from keras_aaa.training import Task, train
@@ -38,6 +39,18 @@ def test_studies_name_what_there_is_and_the_papers_numbers(dataset):
     assert len(study.figures["fig2"].panels) == 8 and len(study.figures["fig4"].panels) == 4
     used = {role for pair in DEFENCES.values() for role in pair if role}
     assert used == set(ROLES) and set(study.zoo) <= used
+
+
+def test_small_networks_are_smaller_and_named_so():
+    study = STUDIES["cifar10"]
+    small = study.reduced()
+    for part in study.architectures:
+        sizes = {"input_shape": (32, 32, 3), **study.architectures[part].sizes}
+        full = build(study.architectures[part].name, **sizes).count_params()
+        less = build(small.architectures[part].name, **(sizes | small.architectures[part].sizes))
+        assert (less.count_params() < full) == (part in study.small), part
+    assert small.zoo == study.zoo | {"classifier": "cifar10_vgg16_small"}
+    assert small.reduced() == small and STUDIES["mnist"].reduced() == STUDIES["mnist"]
 
 
 def test_the_gradient_amplitude_of_a_known_classifier(tmp_path):

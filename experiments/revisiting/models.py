@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import keras
 
-from experiments.revisiting.study import DEFENCES, ROLES, Study
+from experiments.revisiting.roles import DEFENCES, ROLES
+from experiments.revisiting.study import Study
 from experiments.runs import Setting, Trained, train_in_folder
 from keras_aaa.models import defend
 from keras_aaa.models.joint import classifying_half

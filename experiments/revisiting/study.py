@@ -1,63 +1,10 @@
-"""What the Revisiting paper does on each data set, as data: models, defences, tables, figures."""
+"""What the Revisiting paper does on each data set, as data: architectures, tables, figures."""
 
 from dataclasses import dataclass, field, replace
 
+from experiments.revisiting.roles import ROLES
 from experiments.studies import Architecture
 from keras_aaa.names import lookup
-from keras_aaa.training import LOSSES, Loss
-
-MSE = LOSSES["mse"]
-
-
-@dataclass(frozen=True)
-class Role:
-    """One kind of model that the study trains, once for each seed.
-
-    Args:
-        part: key of Study.architectures.
-        loss, then: see keras_aaa.training.Task.
-        attacked: whether it is trained adversarially.
-    """
-
-    part: str
-    loss: Loss = LOSSES["ce"]
-    then: tuple[Loss, ...] = ()
-    attacked: bool = False
-
-
-ROLES = {
-    "classifier": Role("classifier"),
-    "substitute": Role("substitute"),
-    "autoencoder": Role("autoencoder", MSE),
-    "temperature": Role("classifier", Loss(1.0, 0.0, temperature=2.5)),
-    "gce": Role("classifier", Loss(0.0, 0.0, gce=1.0)),
-    "pgd_trained": Role("classifier", attacked=True),
-    "lambda_0": Role("joint"),  # gamma 0 is the same network
-    "lambda_1": Role("joint", Loss(1.0, 1.0)),
-    "lambda_4": Role("joint", Loss(1.0, 4.0)),
-    "gamma_1": Role("joint", then=(MSE,)),
-    "gamma_2": Role("joint", then=(MSE, MSE)),
-}
-
-# Defence, as the paper writes it -> (role of the autoencoder before it or None, its own role).
-DEFENCES: dict[str, tuple[str | None, str]] = {
-    "C": (None, "classifier"),
-    "AE-C": ("autoencoder", "classifier"),
-    "S": (None, "substitute"),
-    "AE-S": ("autoencoder", "substitute"),
-    "C+T": (None, "temperature"),
-    "(AE-C)+T": ("autoencoder", "temperature"),
-    "C+GCE": (None, "gce"),
-    "(AE-C)+GCE": ("autoencoder", "gce"),
-    "advC": (None, "pgd_trained"),
-    "AE-advC": ("autoencoder", "pgd_trained"),
-    "lambda 0": (None, "lambda_0"),
-    "lambda 1": (None, "lambda_1"),
-    "lambda 4": (None, "lambda_4"),
-    "gamma 0": (None, "lambda_0"),
-    "gamma 1": (None, "gamma_1"),
-    "gamma 2": (None, "gamma_2"),
-}
 
 
 @dataclass(frozen=True)
