@@ -1,11 +1,16 @@
-"""Write the README's result tables from experiments/results/*.json.
+"""Write the result tables of the README and of docs/results.md from experiments/results/*.json.
 
-python -m experiments.report           # rewrites the README between its markers
-python -m experiments.report --check   # exit code 1 if the README is out of date
+python -m experiments.report           # rewrites the tables between their markers
+python -m experiments.report --check   # exit code 1 if a page is out of date
+
+A page says which results stand where: between <!-- results: aaa_mnist knn_* --> and
+<!-- results: end --> are the tables of the files of these names. Each file stands in one place.
 """
 
 import json
+import re
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 from absl import app, flags
@@ -15,8 +20,9 @@ from experiments.console import friendly
 from experiments.revisiting.tables import tables as revisiting_tables
 from experiments.tables import tables
 
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+BLOCK = re.compile(r"(<!-- results: (?!end)([^>]*?) -->\n).*?(<!-- results: end -->)", re.DOTALL)
 RESULTS = Path(__file__).parent / "results"
+PAGES = ("README.md", "docs/results.md")
 # What a result holds -> its tables.
 TABLES = {
     "measurements": tables,
@@ -25,31 +31,52 @@ TABLES = {
 }
 
 FLAGS = flags.FLAGS
-flags.DEFINE_bool("check", False, "Only compare; fail if the README is out of date.")
-flags.DEFINE_string("readme", "README.md", "The file to rewrite.")
+flags.DEFINE_bool("check", False, "Only compare; fail if a page is out of date.")
 
 
 def main(argv):
-    path = Path(FLAGS.readme)
-    text = path.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{path}: expected the lines {BEGIN!r} and {END!r} once each.")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    fresh = f"{before}{BEGIN}\n{markdown(RESULTS)}{END}{after}"
-    if fresh == text:
-        print(f"{path} is up to date.")
-    elif FLAGS.check:
-        raise ValueError(f"{path} is out of date: run python -m experiments.report.")
-    else:
-        path.write_text(fresh, encoding="utf-8")
-        print(f"{path} rewritten.")
+    texts = {Path(page): Path(page).read_text(encoding="utf-8") for page in PAGES}
+    for (path, text), fresh in zip(
+        texts.items(), rewritten(list(texts.values()), RESULTS), strict=True
+    ):
+        if fresh == text:
+            print(f"{path} is up to date.")
+        elif FLAGS.check:
+            raise ValueError(f"{path} is out of date: run python -m experiments.report.")
+        else:
+            path.write_text(fresh, encoding="utf-8")
+            print(f"{path} rewritten.")
 
 
-def markdown(folder: Path) -> str:
-    """Return the tables of every result in the folder, with the command that repeats each."""
+def rewritten(pages: list[str], folder: Path) -> list[str]:
+    """Return the pages with the tables of the folder's results between their markers.
+
+    Raises:
+        ValueError: names the results that stand nowhere, or more than once.
+    """
+    names = sorted(path.stem for path in folder.glob("*.json"))
+    shown: list[str] = []
+
+    def block(match: re.Match) -> str:
+        begin, patterns, end = match.groups()
+        chosen = [n for n in names if any(fnmatch(n, pattern) for pattern in patterns.split())]
+        shown.extend(chosen)
+        return f"{begin}{markdown([folder / f'{name}.json' for name in chosen])}{end}"
+
+    fresh = [BLOCK.sub(block, page) for page in pages]
+    wrong = [name for name in names if shown.count(name) != 1]
+    if wrong:
+        raise ValueError(
+            f"{', '.join(wrong)}: expected in one block <!-- results: ... --> of "
+            f"{' and '.join(PAGES)}, found in {', '.join(str(shown.count(n)) for n in wrong)}."
+        )
+    return fresh
+
+
+def markdown(paths: list[Path]) -> str:
+    """Return the tables of these results, with the command that repeats each."""
     parts = []
-    for result in _merged([json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]):
+    for result in _merged([json.loads(path.read_text()) for path in paths]):
         kind = next(key for key in TABLES if key in result)
         for title, header, rows in TABLES[kind](result):
             lines = [f"**{title}**", "", _line(header), _line(["---"] * len(header))]

@@ -2,7 +2,9 @@
 
 import json
 
-from experiments.report import markdown
+import pytest
+
+from experiments.report import markdown, rewritten
 from experiments.tables import tables
 
 
@@ -28,10 +30,28 @@ def test_evaluations_of_several_models_share_a_table(tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(evaluation(name, accuracy)))
     other = evaluation("three", 0.7) | {"threat": {"norm": "linf", "eps": 0.1}}
     (tmp_path / "three.json").write_text(json.dumps(other))
-    text = markdown(tmp_path)
+    text = markdown(sorted(tmp_path.iterdir()))
     assert "|  | one | two |" in text and "| autoattack | 90.00 | 50.00 |" in text
     assert "--model=one`; `python -m experiments.evaluate --model=two`, 2 cores" in text
     assert "|  | three |" in text and text.count("n = 1,000") == 2
+
+
+def test_each_result_stands_in_the_block_that_names_it(tmp_path):
+    for name in ("aaa_one", "knn_two"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(evaluation(name, 0.9)))
+    pages = [
+        "before\n<!-- results: aaa_* -->\nold\n<!-- results: end -->\nafter",
+        "<!-- results: knn_two other -->\n<!-- results: end -->",
+    ]
+    first, second = rewritten(pages, tmp_path)
+    assert first.startswith("before\n") and first.endswith("\nafter") and "old" not in first
+    assert "--model=aaa_one" in first and "--model=knn_two" not in first
+    assert "--model=knn_two" in second
+    assert rewritten([first, second], tmp_path) == [first, second]
+    with pytest.raises(ValueError, match="knn_two: expected in one block"):
+        rewritten(pages[:1], tmp_path)
+    with pytest.raises(ValueError, match=r"aaa_one: .* found in 2"):
+        rewritten([*pages, pages[0]], tmp_path)
 
 
 def test_a_reduced_bank_is_named():

@@ -20,9 +20,9 @@ def test_index_and_pages_are_up_to_date():
     assert index.refresh(store.ROOT, store.INDEX, check=True) == []
 
 
-def test_the_readme_shows_the_committed_results():
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert report.markdown(report.RESULTS) in text
+def test_the_pages_show_the_committed_results():
+    pages = [(REPOSITORY / page).read_text(encoding="utf-8") for page in report.PAGES]
+    assert report.rewritten(pages, report.RESULTS) == pages
     assert list(report.RESULTS.glob("*.json"))
 
 
