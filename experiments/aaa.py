@@ -38,7 +38,7 @@ from experiments.common_flags import (
     run_setting,
     test_examples,
 )
-from experiments.console import command_line, friendly
+from experiments.console import command_line, friendly, print_tables
 from experiments.estimate import announce
 from experiments.measure import measure, parts
 from experiments.paper import paper_accuracy
@@ -46,7 +46,7 @@ from experiments.pictures import draw_reconstructions
 from experiments.recipes import recipe_for
 from experiments.runs import Setting
 from experiments.studies import Architecture, Study, study_for
-from experiments.tables import print_tables
+from experiments.tables import tables
 from keras_aaa import data
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.figures import training_curves
@@ -141,7 +141,7 @@ def main(argv):
         test=test,
         path=setting.workdir / "reconstructions.png",
     )
-    print_tables(result)
+    print_tables(tables(result))
     if FLAGS.publish:
         publish({run.name: card_measurements(run.name, result) for run in models.all()})
     print(f"Models, result.json, training.png and reconstructions.png are in {setting.workdir}.")

@@ -37,12 +37,12 @@ from experiments.common_flags import (
     run_setting,
     test_examples,
 )
-from experiments.console import command_line, friendly
+from experiments.console import command_line, friendly, print_tables
 from experiments.measure import measure
 from experiments.recipes import recipe_for
 from experiments.runs import Setting, Trained, train_in_folder
 from experiments.studies import Architecture, Study, study_for
-from experiments.tables import print_tables
+from experiments.tables import tables
 from keras_aaa import data, defend
 from keras_aaa.black_box import Query, black_box
 from keras_aaa.checks import check_number
@@ -95,7 +95,7 @@ def main(argv):
     }
     write_json(setting.workdir / "result.json", result)
     _draw(rows, queries, setting.workdir / "queries.png")
-    print_tables(result)
+    print_tables(tables(result))
     for row, count in asked.items():
         print(f"{row}: {count:,} images asked for")
 

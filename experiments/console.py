@@ -1,11 +1,13 @@
-"""What every command does at its edges: errors in one line, and the command to repeat it."""
+"""What every command does at its edges: errors in one line, its tables, what repeats it."""
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 from absl import flags, logging
+from rich.console import Console
+from rich.table import Table
 
 from keras_aaa.training import Preempted, TrainingError
 from keras_aaa.training.distribution import RESTART
@@ -54,3 +56,15 @@ def command_line(module: str) -> str:
     own = {flag.name: flag for group in given.values() for flag in group if flag.present}
     parts = [flag.serialize() for name, flag in sorted(own.items()) if name not in _NOT_PART]
     return " ".join([f"python -m {module}", *parts])
+
+
+def print_tables(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
+    """Print tables, each a title, a header and rows of cells, in the terminal."""
+    for title, header, rows in tables:
+        Console().print(title)  # apart: a table would wrap it to its own width
+        table = Table()
+        for index, column in enumerate(header):
+            table.add_column(column, justify="right" if index else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)

@@ -11,10 +11,10 @@ from pathlib import Path
 from absl import app, flags
 
 import zoo
-from experiments.console import command_line, friendly
+from experiments.console import command_line, friendly, print_tables
 from experiments.measure import measure
 from experiments.studies import study_for
-from experiments.tables import print_tables
+from experiments.tables import tables
 from keras_aaa import data, defend
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.models.precision import POLICIES
@@ -61,7 +61,7 @@ def main(argv):
         "provenance": provenance(),
     }
     write_json(Path(FLAGS.workdir) / "result.json", result)
-    print_tables(result)
+    print_tables(tables(result))
 
 
 if __name__ == "__main__":

@@ -24,11 +24,11 @@ from rich.progress import Progress
 import zoo
 from experiments.attack_specs import NAMES, AttackSpec, is_seeded, parse
 from experiments.cards import measurement, publish
-from experiments.console import command_line, friendly
+from experiments.console import command_line, friendly, print_tables
 from experiments.defences import load_defence, with_logits
 from experiments.examples import of_data_set, of_npz, threat_of
 from experiments.kept import digest
-from experiments.tables import print_tables
+from experiments.tables import tables
 from keras_aaa import data
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.evaluation import AutoAttack, autoattack, correct, craft
@@ -117,7 +117,7 @@ def main(argv):
         _print_evidence(evidence)
     write_json(workdir / "result.json", result)
     _picture(defence, images, labels, worst, standing, workdir / "fallen.png")
-    print_tables(result)
+    print_tables(tables(result))
     if FLAGS.publish:
         publish({FLAGS.model: [measurement(row, precision) for row in of_attacks]})
 

@@ -26,11 +26,11 @@ from absl import app, flags
 import zoo
 from experiments.aaa_models import autoencoder_name
 from experiments.common_flags import test_examples
-from experiments.console import command_line, friendly
+from experiments.console import command_line, friendly, print_tables
 from experiments.kept import kept
 from experiments.paper import Cells, paper_accuracy
 from experiments.studies import STUDIES, Study, study_for
-from experiments.tables import print_tables
+from experiments.tables import tables
 from keras_aaa import data, defend
 from keras_aaa.attacks import square
 from keras_aaa.checks import check_number
@@ -103,7 +103,7 @@ def main(argv):
         "provenance": provenance(),
     }
     write_json(workdir / "result.json", result)
-    print_tables(result)
+    print_tables(tables(result))
 
 
 def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):

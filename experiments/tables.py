@@ -2,9 +2,6 @@
 
 from collections.abc import Iterator
 
-from rich.console import Console
-from rich.table import Table
-
 ATTACK_NAMES = {
     "clean": "clean",
     "pgd": "PGD",
@@ -112,18 +109,6 @@ def _searches(result: dict) -> tuple[str, list[str], list[list[str]]]:
         for row in rows
     ]
     return title, header, body
-
-
-def print_tables(result: dict) -> None:
-    """Print the tables of a result.json in the terminal."""
-    for title, header, rows in tables(result):
-        Console().print(title)  # apart: a table would wrap it to its own width
-        table = Table()
-        for index, column in enumerate(header):
-            table.add_column(column, justify="right" if index else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
 
 
 def _row_name(row: str) -> str:

@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 from rich.console import Console
-from rich.table import Table
 
 import zoo
 from experiments.benchmark.contenders import CONTENDERS
@@ -30,7 +29,7 @@ from experiments.benchmark.jobs import JOBS, Job, job_for
 from experiments.benchmark.roofline import multiply_adds, per_image
 from experiments.benchmark.subject import Subject, load_subject
 from experiments.benchmark.tables import tables
-from experiments.console import command_line, friendly
+from experiments.console import command_line, friendly, print_tables
 from keras_aaa.evaluation import correct
 from keras_aaa.figures import bar_chart
 from keras_aaa.models.fingerprint import fingerprint
@@ -80,11 +79,7 @@ def main(argv):
     if FLAGS.json:
         print(json.dumps(result, indent=1))
         return
-    for title, header, body in tables(result):
-        table = Table(*header, title=title, title_justify="left")
-        for cells in body:
-            table.add_row(*cells)
-        Console().print(table)
+    print_tables(tables(result))
     print(f"result.json and benchmark.png are in {workdir}.")
 
 

@@ -20,8 +20,6 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from rich.console import Console
-from rich.table import Table as Printed
 
 import zoo
 from experiments import common_flags
@@ -33,7 +31,7 @@ from experiments.common_flags import (
     run_setting,
     test_examples,
 )
-from experiments.console import command_line, friendly
+from experiments.console import command_line, friendly, print_tables
 from experiments.paper import revisiting_value
 from experiments.recipes import recipe_for
 from experiments.revisiting.measured import (
@@ -168,11 +166,7 @@ def main(argv):
     if for_zoo:
         _save(run, study, result)
     forget_images(run.folder)
-    for title, header, body in tables(result):
-        table = Printed(*header, title=title, title_justify="left")
-        for row in body:
-            table.add_row(*row)
-        Console().print(table)
+    print_tables(tables(result))
     print(f"result.json, figures and models are in {setting.workdir}.")
 
 
