@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from experiments.paper import paper_accuracy
 from experiments.recipes import RECIPE_NAMES, RECIPES, recipe_for
+from experiments.revisiting.roles import ROLES
+from experiments.revisiting.study import STUDIES as REVISITING
 from experiments.studies import STUDIES
 from experiments.tables import TITLES
 from keras_aaa.models import ARCHITECTURES, build
@@ -22,10 +24,12 @@ PAPER_ATTACKS = {"mnist": (40, 0.01), "fashion_mnist": (40, 0.01), "cifar10": (1
 
 def test_every_study_has_every_recipe():
     jobs = ("natural", "adversarial", "aaa")
-    assert set(RECIPES) == set(itertools.product(STUDIES, jobs))
+    revisited = itertools.product(REVISITING, {role.job for role in ROLES.values()})
+    assert set(RECIPES) == {*itertools.product(STUDIES, jobs), *revisited}
     for dataset, job in RECIPES:
         for name in RECIPE_NAMES:
-            assert (recipe_for(dataset, job, name).attack_steps == 0) == (job == "natural")
+            attacks = recipe_for(dataset, job, name).attack_steps > 0
+            assert attacks == (job in ("adversarial", "aaa"))
 
 
 @pytest.mark.parametrize("dataset", STUDIES)

@@ -199,7 +199,7 @@ def test_the_papers_size_of_cifar10_takes_two_steps(part, tmp_path):
     task = Task((model,), role.loss)
     if part == "autoencoder":
         task = Task((build("fc", input_shape=(32, 32, 3)),), role.loss, autoencoder=model)
-    recipe = recipe_for("cifar10", "natural", "paper")
+    recipe = recipe_for("cifar10", role.job, "paper")
     progress = train(
         task,
         dataclasses.replace(recipe, epochs=1, batch_size=2),

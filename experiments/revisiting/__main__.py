@@ -41,6 +41,7 @@ from experiments.revisiting.measured import (
     parameters,
 )
 from experiments.revisiting.models import Models
+from experiments.revisiting.roles import ROLES
 from experiments.revisiting.study import PGD_STEPS, Attack, Figure, Study, Table, study_for
 from experiments.revisiting.tables import tables
 from experiments.runs import Trained
@@ -122,7 +123,7 @@ def main(argv):
     )
     recipes = {
         job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe))
-        for job in ("natural", "adversarial")
+        for job in {role.job for role in ROLES.values()}
     }
     models = Models(setting, study, recipes, threat)
     run = Run(

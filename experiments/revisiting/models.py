@@ -22,7 +22,7 @@ class Models:
     Args:
         setting: data set, precision, folder.
         study: which architectures.
-        recipes: "natural" and "adversarial"; a model's seed replaces the recipe's.
+        recipes: by a role's job; a model's seed replaces the recipe's.
         threat: the ball of adversarial training.
     """
 
@@ -39,7 +39,7 @@ class Models:
             what = ROLES[role]
             # Only its accuracy is looked at while an autoencoder trains.
             behind = (self.trained("classifier", seed),) if role == "autoencoder" else ()
-            recipe = self.recipes["adversarial" if what.attacked else "natural"]
+            recipe = self.recipes[what.job]
             self._trained[role, seed] = train_in_folder(
                 self.setting,
                 f"{role}_seed{seed}",
@@ -47,7 +47,7 @@ class Models:
                 dataclasses.replace(recipe, seed=seed),
                 loss=what.loss,
                 then=what.then,
-                threat=self.threat if what.attacked else None,
+                threat=self.threat if recipe.attack_steps else None,
                 classifiers=behind,
             )
         return self._trained[role, seed]

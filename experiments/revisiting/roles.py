@@ -14,22 +14,22 @@ class Role:
     Args:
         part: key of Study.architectures.
         loss, then: see keras_aaa.training.Task.
-        attacked: whether it is trained adversarially.
+        job: of experiments.recipes, whose recipe trains it.
     """
 
     part: str
     loss: Loss = LOSSES["ce"]
     then: tuple[Loss, ...] = ()
-    attacked: bool = False
+    job: str = "deep"
 
 
 ROLES = {
     "classifier": Role("classifier"),
     "substitute": Role("substitute"),
-    "autoencoder": Role("autoencoder", MSE),
+    "autoencoder": Role("autoencoder", MSE, job="reconstruction"),
     "temperature": Role("classifier", Loss(1.0, 0.0, temperature=2.5)),
     "gce": Role("classifier", Loss(0.0, 0.0, gce=1.0)),
-    "pgd_trained": Role("classifier", attacked=True),
+    "pgd_trained": Role("classifier", job="adversarial"),
     "lambda_0": Role("joint"),  # gamma 0 is the same network
     "lambda_1": Role("joint", Loss(1.0, 1.0)),
     "lambda_4": Role("joint", Loss(1.0, 4.0)),
