@@ -131,8 +131,8 @@ _FASHION_ATTACKED = _sizes(_SMOKE, _FASHION_QUICK, _FASHION_FAST, _FASHION_PAPER
 _CIFAR_ATTACKED = _sizes(_CIFAR_SMOKE, _CIFAR_QUICK, _CIFAR_FAST, _CIFAR_PAPER)
 
 # (data set, job) -> recipe by name. Jobs: "natural" trains a classifier, "adversarial" trains one
-# under attack (the paper's baseline), "aaa" trains an autoencoder; the Revisiting paper's are "deep",
-# a classifier, and "reconstruction", an autoencoder by L2 alone.
+# under attack (the paper's baseline), "aaa" trains an autoencoder; the Revisiting paper's are
+# "deep", a classifier, and "reconstruction", an autoencoder by L2 alone.
 RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {
     ("mnist", "natural"): _sizes(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
     ("mnist", "deep"): _sizes(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
