@@ -169,6 +169,11 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
         return record
     record = {"identity": identity, "provenance": provenance()}
     if writes:
+        if (folder / "checkpoints").exists():
+            raise ValueError(
+                f"{folder} holds checkpoints, but no run.json that says of what. Delete that "
+                "folder, or choose another --workdir."
+            )
         write_json(path, record)
     return record
 

@@ -220,6 +220,14 @@ def test_a_workdir_of_another_run_is_refused_with_the_fields(finished):
     assert "Traceback" not in err
 
 
+def test_checkpoints_of_no_known_run_are_refused(tmp_path):
+    folder = tmp_path / "mnist_madry"
+    (folder / "checkpoints").mkdir(parents=True)
+    code, _, err = run(tmp_path, *SMOKE, "--train_classifiers")
+    assert code == 2 and f"{folder} holds checkpoints, but no run.json" in err
+    assert not (folder / "run.json").exists()
+
+
 def test_a_full_disk_is_one_line(tmp_path):
     def no_large_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
