@@ -123,8 +123,15 @@ def test_tables_give_mean_deviation_and_the_papers_number():
             ],
         },
     }
-    result = {"revisiting": cells, "threat": {"eps": 20 / 255}, "sanity": sanity}
-    first, far, second, signs = tables(result)
+    panels = {"FGSM, white-box": {"C": ([5, 10], [0.75, 0.5]), "AE-C": ([5, 10], [1.0, 0.875])}}
+    figure = {"title": "F", "seeds": 2, "examples": 500, "panels": panels}
+    result = {
+        "revisiting": cells,
+        "figures": {"fig4": figure},
+        "threat": {"eps": 20 / 255},
+        "sanity": sanity,
+    }
+    first, far, second, lines, signs = tables(result)
     assert first == (
         "T; mean ± deviation of 2 seeds; in brackets the paper's",
         ["", "n", "C", "AE-C"],
@@ -133,12 +140,17 @@ def test_tables_give_mean_deviation_and_the_papers_number():
     assert far[0].endswith("; l2: the mean length of the perturbations")
     assert far[2] == [["DeepFool", "1,000", "0.00 ± 0.00 (0.88), l2 1.50"]]
     assert second[2] == [["FGSM", "1,000", "0.002 ± 0.001 (0.00089)"]]
+    assert lines == (
+        "F; means of 2 seeds, n = 500",
+        ["", "", "eps 5", "eps 10"],
+        [["FGSM, white-box", "C", "75.0", "50.0"], ["FGSM, white-box", "AE-C", "100.0", "87.5"]],
+    )
     assert "eps 20, first seed, n = 200" in signs[0] and signs[1] == ["", "C", "AE-C"]
     assert signs[2] == [
         ["noise never wins", "nothing found", "Noise won."],
         ["black box never wins", "", "not looked at"],
     ]
-    assert len(list(tables(result | {"sanity": {}}))) == 3
+    assert len(list(tables(result | {"sanity": {}, "figures": {}}))) == 3
 
 
 @pytest.mark.slow

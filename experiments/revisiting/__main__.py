@@ -215,7 +215,12 @@ def _figure(run: Run, study: Study, figure: Figure, path: Path) -> dict:
             means = [sum(m["accuracy"] for m in seeds) / len(seeds) for seeds in points]
             panels[title][target] = (list(study.sweep), means)
     line_chart(panels, "eps, 0 to 255", f"accuracy, n = {n:,}", path.with_suffix(".png"))
-    return {"title": f"{study.title}, {figure.title}", "examples": n, "panels": panels}
+    return {
+        "title": f"{study.title}, {figure.title}",
+        "seeds": run.seeds,
+        "examples": n,
+        "panels": panels,
+    }
 
 
 def _sanity(run: Run, study: Study) -> dict:

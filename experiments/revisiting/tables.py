@@ -19,7 +19,8 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield (title, header, rows of cells) for each table of a result.json of the study.
 
     A cell reads "mean ± sample standard deviation over the seeds (paper)", in percent but for the
-    gradient amplitudes. The last table holds what the sanity report found, if it was run.
+    gradient amplitudes. A figure's lines are a table too, means over the seeds. The last table
+    holds what the sanity report found, if it was run.
     """
     cells = result["revisiting"]
     for title in dict.fromkeys(cell["table"] for cell in cells):
@@ -35,8 +36,22 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
             note += "; l2: the mean length of the perturbations"
         seeds = len(found[0]["values"])
         yield f"{title}; mean ± deviation of {seeds} seeds{note}", ["", "n", *columns], body
+    for figure in result["figures"].values():
+        yield _lines(figure)
     if result["sanity"]:
         yield _signs(result["sanity"], result["threat"]["eps"])
+
+
+def _lines(figure: dict) -> tuple[str, list[str], list[list[str]]]:
+    """What a figure draws: panels and their lines in the rows, eps in the columns."""
+    lines = [(panel, *line) for panel, of in figure["panels"].items() for line in of.items()]
+    _, _, (sweep, _) = lines[0]
+    body = [
+        [panel, name, *(f"{100 * accuracy:.1f}" for accuracy in means)]
+        for panel, name, (_, means) in lines
+    ]
+    title = f"{figure['title']}; means of {figure['seeds']} seeds, n = {figure['examples']:,}"
+    return title, ["", "", *(f"eps {eps:g}" for eps in sweep)], body
 
 
 def _signs(sanity: dict, eps: float) -> tuple[str, list[str], list[list[str]]]:
