@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import zoo
-from experiments.runs import Setting, Trained, train_in_folder
+from experiments.runs import Setting, Trained, of_zoo, train_in_folder
 from experiments.studies import Architecture, Study
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.threat_model import ThreatModel
@@ -141,9 +141,3 @@ def adversarial_history(run: Trained) -> list[dict]:
         return run.record["history"] if run.record["identity"]["threat"] else []
     training = zoo.info(run.name).training
     return training["history"] if training["adversarial"] else []
-
-
-def of_zoo(name: str) -> Trained:
-    """Return a model of the zoo."""
-    built = zoo.info(name).model
-    return Trained(name, zoo.load(name), Architecture(built.architecture, built.sizes), None)

@@ -28,7 +28,7 @@ from absl import app, flags
 
 import zoo
 from experiments import common_flags
-from experiments.aaa_models import autoencoder_name, of_zoo
+from experiments.aaa_models import autoencoder_name
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
@@ -40,7 +40,7 @@ from experiments.common_flags import (
 from experiments.console import command_line, friendly, print_tables
 from experiments.measure import measure
 from experiments.recipes import recipe_for
-from experiments.runs import Setting, Trained, train_in_folder
+from experiments.runs import Setting, Trained, of_zoo, train_in_folder
 from experiments.studies import Architecture, Study, study_for
 from experiments.tables import tables
 from keras_aaa import data, defend

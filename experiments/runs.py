@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+import zoo
 from experiments.studies import Architecture
 from keras_aaa import data
 from keras_aaa.models import build
@@ -45,6 +46,12 @@ class Trained:
     model: keras.Model
     architecture: Architecture
     record: dict | None
+
+
+def of_zoo(name: str) -> Trained:
+    """Return a model of the zoo."""
+    built = zoo.info(name).model
+    return Trained(name, zoo.load(name), Architecture(built.architecture, built.sizes), None)
 
 
 def train_in_folder(

@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import zoo
 from experiments.paper import revisiting_value
 from experiments.recipes import recipe_for
 from experiments.revisiting import measured
+from experiments.revisiting.models import Models
 from experiments.revisiting.roles import DEFENCES, ROLES
 from experiments.revisiting.study import STUDIES, Attack
 from experiments.revisiting.tables import tables
+from keras_aaa.evaluation import correct
 from keras_aaa.models import ARCHITECTURES, build
+from keras_aaa.models.fingerprint import fingerprint
+from keras_aaa.threat_model import threat_for
 from keras_aaa.training import Task, train
 
 
@@ -62,6 +67,16 @@ def test_the_gradient_amplitude_of_a_known_classifier(tmp_path):
     p = 1 / (1 + np.exp(-3 * images.ravel()))
     found = measured.gradient_amplitude(model, images, tmp_path)["value"]
     assert found == pytest.approx(np.mean(p * (1 - p) * 3.0), rel=1e-5)
+
+
+def test_the_first_seeds_models_may_be_those_of_the_zoo(digits):
+    # No setting and no recipes: it could train nothing.
+    models = Models(None, STUDIES["mnist"], {}, threat_for("mnist"), from_zoo=True)
+    images, labels = digits[0][:50], digits[1][:50]
+    for name in ("C", "AE-C", "gamma 2"):
+        assert correct(models.defence(name, 0), images, labels).sum() >= 48
+    assert fingerprint(models.defence("C", 0)) == fingerprint(zoo.load("mnist_lenet5"))
+    assert models.was_asked_for("autoencoder", 0) and not models.was_trained("autoencoder", 0)
 
 
 def test_cells_are_crafted_on_one_model_scored_on_another_and_kept(

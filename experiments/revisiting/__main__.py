@@ -68,6 +68,7 @@ flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that attacks
 flags.DEFINE_integer(
     "card_examples", 0, "Those for the cards of the zoo's models; 0 takes --eval_examples.", 0
 )
+flags.DEFINE_bool("from_zoo", False, "Take the first seed's models from the zoo where it has them.")
 
 SANITY_EXAMPLES = 200
 # The defence by which a model of the zoo is measured.
@@ -125,7 +126,7 @@ def main(argv):
         job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe))
         for job in {role.job for role in ROLES.values()}
     }
-    models = Models(setting, study, recipes, threat)
+    models = Models(setting, study, recipes, threat, FLAGS.from_zoo)
     run = Run(
         models,
         images.numpy(),
@@ -265,7 +266,7 @@ def _save(run: Run, study: Study, result: dict) -> None:
     """Save those of the first seed's models that are for users, with what is measured of them."""
     root = run.folder.parent / "zoo"
     for role, name in study.zoo.items():
-        if not run.models.was_asked_for(role, 0) or (root / name).exists():
+        if not run.models.was_trained(role, 0) or (root / name).exists():
             continue
         trained = dataclasses.replace(_as_classifier(run.models.trained(role, 0)), name=name)
         before = None

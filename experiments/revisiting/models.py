@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import keras
 
+import zoo
 from experiments.revisiting.roles import DEFENCES, ROLES
 from experiments.revisiting.study import Study
-from experiments.runs import Setting, Trained, train_in_folder
+from experiments.runs import Setting, Trained, of_zoo, train_in_folder
 from keras_aaa.models import defend
 from keras_aaa.models.joint import classifying_half
 from keras_aaa.threat_model import ThreatModel
@@ -24,18 +25,26 @@ class Models:
         study: which architectures.
         recipes: by a role's job; a model's seed replaces the recipe's.
         threat: the ball of adversarial training.
+        from_zoo: take the first seed's models from the zoo where the study names them there.
     """
 
     setting: Setting
     study: Study
     recipes: Mapping[str, Recipe]
     threat: ThreatModel
+    from_zoo: bool = False
     _trained: dict[tuple[str, int], Trained] = field(default_factory=dict)
     _defences: dict[tuple[str, int], keras.Model] = field(default_factory=dict)
 
     def trained(self, role: str, seed: int) -> Trained:
         """Return the model of that role and seed; a run that was broken off goes on."""
-        if (role, seed) not in self._trained:
+        if (role, seed) in self._trained:
+            return self._trained[role, seed]
+        name = self.study.zoo.get(role)
+        if self.from_zoo and seed == 0 and name in zoo.list_models():
+            print(f"{role}_seed0: {name} of the zoo.")
+            self._trained[role, seed] = of_zoo(name)
+        else:
             what = ROLES[role]
             # Only its accuracy is looked at while an autoencoder trains.
             behind = (self.trained("classifier", seed),) if role == "autoencoder" else ()
@@ -52,8 +61,12 @@ class Models:
             )
         return self._trained[role, seed]
 
+    def was_trained(self, role: str, seed: int) -> bool:
+        """Whether that model was asked for, and is not the zoo's."""
+        return self.was_asked_for(role, seed) and bool(self._trained[role, seed].record)
+
     def was_asked_for(self, role: str, seed: int) -> bool:
-        """Whether that model was trained, or read, in this run."""
+        """Whether that model was trained, or read."""
         return (role, seed) in self._trained
 
     def defence(self, name: str, seed: int) -> keras.Model:
