@@ -72,7 +72,7 @@ def main(argv):
     tf.config.threading.set_inter_op_parallelism_threads(max(2, len(os.sched_getaffinity(0))))
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
     queries = sorted(_even(text) for text in FLAGS.queries)
-    setting = dataclasses.replace(run_setting(), precision="float32")
+    setting = dataclasses.replace(run_setting("black_box"), precision="float32")
     target = FLAGS.target or next(name for name in study.classifiers if name != study.source)
     if zoo.info(target).kind != "classifier":
         raise ValueError(f"--target: expected a classifier, {target} is an autoencoder.")

@@ -22,7 +22,7 @@ def define_run_flags(default_dataset: str = "mnist") -> None:
     """Define where and how a command runs."""
     flags.DEFINE_string("dataset", default_dataset, "Data set, by its tensorflow-datasets name.")
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
-    flags.DEFINE_string("workdir", None, "The run's folder; runs/<dataset>_<recipe> by default.")
+    flags.DEFINE_string("workdir", None, "The run's folder; one in runs/ by default.")
     flags.DEFINE_enum("precision", "auto", [*POLICIES, "auto"], "Of training and its attack.")
     flags.DEFINE_enum(
         "strategy",
@@ -42,14 +42,18 @@ def define_run_flags(default_dataset: str = "mnist") -> None:
     )
 
 
-def run_setting() -> Setting:
-    """Return the setting that the flags describe; silences standard output but for the chief."""
+def run_setting(study: str = "") -> Setting:
+    """Return the setting that the flags describe; silences standard output but for the chief.
+
+    The run's folder is by default runs/<study>_<dataset>_<recipe>.
+    """
+    parts = (study, FLAGS.dataset, FLAGS.recipe)
     setting = Setting(
         dataset=FLAGS.dataset,
         data_dir=FLAGS.data_dir,
         precision=choose_precision(FLAGS.precision),
         strategy=choose_strategy(FLAGS.strategy, FLAGS.tpu, FLAGS.start_seconds),
-        workdir=Path(FLAGS.workdir or f"runs/{FLAGS.dataset}_{FLAGS.recipe}"),
+        workdir=Path(FLAGS.workdir or "runs/" + "_".join(part for part in parts if part)),
         checkpoint_seconds=FLAGS.checkpoint_seconds,
     )
     if not setting.chief:  # one process speaks for all; errors still go to stderr
@@ -65,7 +69,9 @@ def test_examples(available: int, flag: str = "eval_examples") -> int:
     """
     wanted = FLAGS[flag].value
     if wanted > available:
-        raise ValueError(f"--{flag}: expected 0 to {available}, all there are; got {wanted}.")
+        raise ValueError(
+            f"--{flag}: expected 0 to {available}, all test images there are; got {wanted}."
+        )
     return wanted or available
 
 

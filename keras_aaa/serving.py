@@ -24,6 +24,8 @@ max_enqueued_batches { value: 64 }
 
 _README = """# {name} for TensorFlow Serving
 
+In this folder:
+
     docker run --rm -p 8501:8501 -p 8500:8500 -v "$PWD:/models" tensorflow/serving \\
       --model_config_file=/models/models.config \\
       --enable_batching --batching_parameters_file=/models/batching.config
@@ -31,7 +33,7 @@ _README = """# {name} for TensorFlow Serving
     curl -d '{{"signature_name": "serving_default", "instances": [{instance}]}}' \\
       http://localhost:8501/v1/models/{name}:predict
 
-An instance is an image {shape}, float in [0, 1]. Signatures:
+An instance is an image {shape}, float in [0, 1]; the dots stand for the rest of it. Signatures:
 
 {signatures}
 """

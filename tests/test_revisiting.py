@@ -156,11 +156,11 @@ def test_tables_give_mean_deviation_and_the_papers_number():
     assert far[2] == [["DeepFool", "1,000", "0.00 ± 0.00 (0.88), l2 1.50"]]
     assert second[2] == [["FGSM", "1,000", "0.002 ± 0.001 (0.00089)"]]
     assert lines == (
-        "F; means of 2 seeds, n = 500",
+        "F; means of 2 seeds, n = 500; eps of 255",
         ["", "", "eps 5", "eps 10"],
         [["FGSM, white-box", "C", "75.0", "50.0"], ["FGSM, white-box", "AE-C", "100.0", "87.5"]],
     )
-    assert "eps 20, first seed, n = 200" in signs[0] and signs[1] == ["", "C", "AE-C"]
+    assert "eps 20 of 255, first seed, n = 200" in signs[0] and signs[1] == ["", "C", "AE-C"]
     assert signs[2] == [
         ["noise never wins", "nothing found", "Noise won."],
         ["black box never wins", "", "not looked at"],

@@ -94,13 +94,18 @@ class Card:
         return table[attack].accuracy
 
     @property
-    def robust_accuracy(self) -> float:
-        """The lowest accuracy measured end-to-end under any attack, the headline figure."""
+    def strongest_attack(self) -> Measurement:
+        """The end-to-end measurement under attack that leaves the lowest accuracy."""
         own = (self.classifier or self.model).name
         attacked = [m for m in self.measured if m.defended == own and m.attack != "clean"]
         if not attacked:
             raise KeyError(f"{self.name}: no attack was measured.")
-        return min(m.accuracy for m in attacked)
+        return min(attacked, key=lambda m: m.accuracy)
+
+    @property
+    def robust_accuracy(self) -> float:
+        """The lowest accuracy measured end-to-end under any attack, the headline figure."""
+        return self.strongest_attack.accuracy
 
     @property
     def clean_accuracy(self) -> float:

@@ -10,16 +10,27 @@ NOTE = "<!-- made from card.json by python -m zoo index; do not edit -->\n"
 
 def zoo_page(cards: Sequence[Card]) -> str:
     """Return the list of all models."""
-    lines = [NOTE, "# The zoo", "", "| model | kind | data set | clean | robust | parameters |"]
-    lines.append("|---|---|---|---|---|---|")
+    lines = [
+        NOTE,
+        "# The zoo",
+        "",
+        "| model | kind | data set | clean | robust | at eps | under | n | parameters |",
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
     for card in cards:
         clean = _percent(card.clean_accuracy)
-        robust = _percent(card.robust_accuracy)
+        robust = card.strongest_attack
+        eps = f"{card.threat['eps']:.4g}" if card.threat else ""
         lines.append(
             f"| [{card.name}]({card.name}/README.md) {card.version} | {card.kind} | "
-            f"{card.dataset} | {clean} | {robust} | {card.parameters:,} |"
+            f"{card.dataset} | {clean} | {_percent(robust.accuracy)} | {eps} | {_attack(robust)} | "
+            f"{robust.examples:,} | {card.parameters:,} |"
         )
-    lines += ["", "Robust: the lowest accuracy measured end-to-end under any attack on the card."]
+    lines += [
+        "",
+        "Robust: the lowest accuracy measured end-to-end under any attack on the card, at the eps "
+        "beside it (images in [0, 1]). Rows of different eps do not compare.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -54,8 +65,12 @@ def model_page(card: Card) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _attack(m: Measurement) -> str:
+    return m.attack + (f"-{m.steps}" if m.steps else "")
+
+
 def _row(m: Measurement) -> str:
-    attack = m.attack + (f"-{m.steps}, step {m.step_size:.4g}" if m.steps else "")
+    attack = _attack(m) + (f", step {m.step_size:.4g}" if m.steps else "")
     low, high = m.interval95
     paper = _percent(m.paper) if m.paper is not None else ""
     return (

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-HEADER = ["", "images a second", "lowest to highest batch", "batch", "ours is", "left standing",
-          "of float32 peak", "of bfloat16 peak"]  # fmt: skip
+HEADER = ["", "images a second", "lowest to highest batch", "batch", "ours is faster",
+          "left standing", "of float32 peak", "of bfloat16 peak"]  # fmt: skip
 
 
 def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield (title, header, rows of cells) for each job of a benchmark's result.json.
 
-    "ours is": how many times faster the faster precision of ours is. "left standing": the robust
+    "ours is faster": how many times the faster precision of ours is so. "left standing": the robust
     accuracy that the contender's attack leaves, in percent; lower is the stronger attack.
     """
     rows = result["benchmark"]
@@ -28,7 +28,7 @@ def _cells(row: dict, ours: float | None) -> list[str]:
         f"{row['low']:.0f} to {row['high']:.0f}",
         str(row["batch_size"]),
         f"{ours / row['median']:.1f} x" if ours else "",
-        f"{100 * robust['accuracy']:.1f} of {robust['examples']:,}" if robust else "",
+        f"{100 * robust['accuracy']:.1f} % of {robust['examples']:,}" if robust else "",
         f"{100 * row['of_peak']['float32']:.0f} %",
         f"{100 * row['of_peak']['bfloat16']:.0f} %",
     ]

@@ -34,6 +34,8 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         note = "; in brackets the paper's" if any(c["paper"] is not None for c in found) else ""
         if any(c["row"] in UNBOUNDED for c in found):
             note += "; l2: the mean length of the perturbations"
+        if any("eps" in c["row"] for c in found):
+            note += "; eps of 255"
         seeds = len(found[0]["values"])
         yield f"{title}; mean ± deviation of {seeds} seeds{note}", ["", "n", *columns], body
     for figure in result["figures"].values():
@@ -51,7 +53,7 @@ def _lines(figure: dict) -> tuple[str, list[str], list[list[str]]]:
         for panel, name, (_, means) in lines
     ]
     title = f"{figure['title']}; means of {figure['seeds']} seeds, n = {figure['examples']:,}"
-    return title, ["", "", *(f"eps {eps:g}" for eps in sweep)], body
+    return f"{title}; eps of 255", ["", "", *(f"eps {eps:g}" for eps in sweep)], body
 
 
 def _signs(sanity: dict, eps: float) -> tuple[str, list[str], list[list[str]]]:
@@ -66,7 +68,7 @@ def _signs(sanity: dict, eps: float) -> tuple[str, list[str], list[list[str]]]:
         for check in checks
     ]
     title = (
-        f"Signs of gradient masking, PGD of eps {255 * eps:g}, first seed, n = "
+        f"Signs of gradient masking, PGD of eps {255 * eps:g} of 255, first seed, n = "
         f"{sanity['examples']:,}; nothing found is no proof"
     )
     return title, ["", *said], body
