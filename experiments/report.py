@@ -82,8 +82,10 @@ def markdown(paths: list[Path]) -> str:
             lines = [f"**{title}**", "", _line(header), _line(["---"] * len(header))]
             parts.append("\n".join([*lines, *map(_line, rows)]) + "\n")
         machine, precision = result["provenance"]["machine"], result.get("precision")
-        commands = "; ".join(f"`{command}`" for command in result["commands"])
-        notes = [commands, f"{machine['cores']} cores of {machine['processor']}"]
+        notes = [
+            _commands(result["commands"]),
+            f"{machine['cores']} cores of {machine['processor']}",
+        ]
         if precision:
             notes += [f"crafted in {precision['crafting']}", f"scored in {precision['scoring']}"]
         if result.get("stored_as") == "jpeg":
@@ -107,6 +109,15 @@ def _merged(results: list[dict]) -> list[dict]:
         {key: value for key, value in group.items() if key != "measurements" or value}
         for group in groups.values()
     ]
+
+
+def _commands(commands: list[str]) -> str:
+    """The commands, those that differ only in their model as one."""
+    models = [re.search(r"--model=(\S+)", command) for command in commands]
+    same = {re.sub(r"--model=\S+", "--model=NAME", command) for command in commands}
+    if len(commands) > 1 and len(same) == 1 and all(models):
+        return f"`{same.pop()}` with NAME {', '.join(f'`{found[1]}`' for found in models if found)}"
+    return "; ".join(f"`{command}`" for command in commands)
 
 
 def _line(cells: list[str]) -> str:

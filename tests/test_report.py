@@ -32,7 +32,7 @@ def test_evaluations_of_several_models_share_a_table(tmp_path):
     (tmp_path / "three.json").write_text(json.dumps(other))
     text = markdown(sorted(tmp_path.iterdir()))
     assert "|  | one | two |" in text and "| autoattack | 90.00 | 50.00 |" in text
-    assert "--model=one`; `python -m experiments.evaluate --model=two`, 2 cores" in text
+    assert "`python -m experiments.evaluate --model=NAME` with NAME `one`, `two`, 2 cores" in text
     assert "|  | three |" in text and text.count("n = 1,000") == 2
 
 

@@ -108,7 +108,11 @@ def export(name: str) -> int:
     found = store.find(name, FLAGS.version)
     found.card()
     folder = export_for_serving(found.folder(), name, found.version, _out())
-    print(json.dumps({"folder": str(folder)}) if FLAGS.json else folder)
+    how = _out() / f"{name}.md"
+    if FLAGS.json:
+        print(json.dumps({"folder": str(folder), "how": str(how)}))
+    else:
+        print(f"{folder}; how to serve it: {how}")
     return 0
 
 
