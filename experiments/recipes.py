@@ -116,7 +116,7 @@ _NATURAL_AUGMENTED = Recipe(
 )
 # For VGG-16 and ResNet-110, which learn slowly at 3e-3: those above are Madry's narrow ResNet's.
 _DEEP = replace(_NATURAL_AUGMENTED, epochs=10, batch_size=64, learning_rate=1e-3, shift=2)
-_RECONSTRUCTION = replace(_DEEP, epochs=5, weight_decay=0.0)
+_RECONSTRUCTION = replace(_DEEP, epochs=15, learning_rate=2e-3, weight_decay=0.0)
 _NATURAL_SMOKE = Recipe(
     epochs=2, batch_size=64, train_examples=640, attack_steps=0, validation_examples=100
 )

@@ -166,6 +166,9 @@ def test_tables_give_mean_deviation_and_the_papers_number():
         ["black box never wins", "", "not looked at"],
     ]
     assert len(list(tables(result | {"sanity": {}, "figures": {}}))) == 3
+    alone = cell | {"values": [0.5], "unit": "fraction", "paper": 0.6994}
+    ((title, _, body),) = tables({"revisiting": [alone], "figures": {}, "sanity": {}})
+    assert "; one seed;" in title and body == [["FGSM", "1,000", "50.00 (69.94)"]]
 
 
 @pytest.mark.slow
@@ -203,6 +206,7 @@ def test_all_tables_and_figures_of_a_small_run(tmp_path):
     "arguments, message",
     [
         (["--only=table9"], "Unknown table or figure 'table9'"),
+        (["--seeds=1"], "--seeds: expected 2 or more for table2a, table2b, fig2, fig4, got 1"),
         (["--card_examples=10001"], "--card_examples: expected 0 to 10000"),
     ],
 )

@@ -19,8 +19,8 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield (title, header, rows of cells) for each table of a result.json of the study.
 
     A cell reads "mean ± sample standard deviation over the seeds (paper)", in percent but for the
-    gradient amplitudes. A figure's lines are a table too, means over the seeds. The last table
-    holds what the sanity report found, if it was run.
+    gradient amplitudes; of one seed there is no deviation. A figure's lines are a table too, means
+    over the seeds. The last table holds what the sanity report found, if it was run.
     """
     cells = result["revisiting"]
     for title in dict.fromkeys(cell["table"] for cell in cells):
@@ -37,7 +37,8 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         if any("eps" in c["row"] for c in found):
             note += "; eps of 255"
         seeds = len(found[0]["values"])
-        yield f"{title}; mean ± deviation of {seeds} seeds{note}", ["", "n", *columns], body
+        values = f"mean ± deviation of {seeds} seeds" if seeds > 1 else "one seed"
+        yield f"{title}; {values}{note}", ["", "n", *columns], body
     for figure in result["figures"].values():
         yield _lines(figure)
     if result["sanity"]:
@@ -83,12 +84,14 @@ def _cell(cell: dict | None) -> str:
     if cell is None:
         return ""
     values, paper = cell["values"], cell["paper"]
-    mean, spread = statistics.mean(values), statistics.stdev(values)
+    mean, several = statistics.mean(values), len(values) > 1
     if cell["unit"] == "fraction":
         printed = f" ({100 * paper:.2f})" if paper is not None else ""
         length = ""
         if cell["row"] in UNBOUNDED:
             length = f", l2 {statistics.mean(m['mean_l2'] for m in cell['measured']):.2f}"
-        return f"{100 * mean:.2f} ± {100 * spread:.2f}{printed}{length}"
+        spread = f" ± {100 * statistics.stdev(values):.2f}" if several else ""
+        return f"{100 * mean:.2f}{spread}{printed}{length}"
     printed = f" ({paper:.2g})" if paper is not None else ""
-    return f"{mean:.2g} ± {spread:.1g}{printed}"
+    spread = f" ± {statistics.stdev(values):.1g}" if several else ""
+    return f"{mean:.2g}{spread}{printed}"
