@@ -116,6 +116,10 @@ def test_attacks_without_a_bound_fool_a_plain_classifier(small_classifier, digit
             Attack(name), small_classifier, small_classifier, images, labels, tmp_path
         )
         assert cell["correct"] == 0 and cell["mean_l2"] > 0
+        half = measured.measured(
+            Attack(name), small_classifier, small_classifier, images, labels, tmp_path, "bfloat16"
+        )
+        assert half == cell  # they craft in float32 all the same
 
 
 def test_tables_give_mean_deviation_and_the_papers_number():

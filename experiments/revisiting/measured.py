@@ -48,8 +48,10 @@ def measured(
         images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
         folder: where results are kept, and the adversarial images till forget_images; they count
             for the same weights and settings only.
-        precision: "float32" or "bfloat16", of crafting; scored in float32.
+        precision: "float32" or "bfloat16", of crafting; scored in float32. Attacks without a bound
+            end just beyond a decision's edge, which bfloat16 puts elsewhere: they craft in float32.
     """
+    precision = precision if attack.eps is not None else "float32"
     crafting = {
         "attack": dataclasses.asdict(attack),
         "parameters": parameters(attack),
