@@ -142,8 +142,8 @@ def test_tables_give_mean_deviation_and_the_papers_number():
             ],
         },
     }
-    panels = {"FGSM, white-box": {"C": ([5, 10], [0.75, 0.5]), "AE-C": ([5, 10], [1.0, 0.875])}}
-    figure = {"title": "F", "seeds": 2, "examples": 500, "panels": panels}
+    panels = {"FGSM, white-box": {"C": [[0.7, 0.8], [0.5, 0.5]], "AE-C": [[1.0, 1.0], [0.8, 0.95]]}}
+    figure = {"title": "F", "seeds": 2, "examples": 500, "sweep": [5, 10], "panels": panels}
     result = {
         "revisiting": cells,
         "figures": {"fig4": figure},
@@ -156,13 +156,16 @@ def test_tables_give_mean_deviation_and_the_papers_number():
         ["", "n", "C", "AE-C"],
         [["FGSM", "1,000", "60.00 ± 14.14 (69.94)", "50.00 ± 0.00"]],
     )
-    assert far[0].endswith("; l2: the mean length of the perturbations")
+    assert far[0].endswith("; l2: the mean length of the perturbations, crafted in float32")
     assert far[2] == [["DeepFool", "1,000", "0.00 ± 0.00 (0.88), l2 1.50"]]
     assert second[2] == [["FGSM", "1,000", "0.002 ± 0.001 (0.00089)"]]
     assert lines == (
-        "F; means of 2 seeds, n = 500; eps of 255",
+        "F; mean ± deviation of 2 seeds, n = 500; eps of 255",
         ["", "", "eps 5", "eps 10"],
-        [["FGSM, white-box", "C", "75.0", "50.0"], ["FGSM, white-box", "AE-C", "100.0", "87.5"]],
+        [
+            ["FGSM, white-box", "C", "75.0 ± 7.1", "50.0 ± 0.0"],
+            ["FGSM, white-box", "AE-C", "100.0 ± 0.0", "87.5 ± 10.6"],
+        ],
     )
     assert "eps 20 of 255, first seed, n = 200" in signs[0] and signs[1] == ["", "C", "AE-C"]
     assert signs[2] == [

@@ -15,6 +15,7 @@ Paper: Revisiting, Tables 1 to 4, Figures 2 and 4.
 """
 
 import dataclasses
+import statistics
 import sys
 from pathlib import Path
 
@@ -221,21 +222,26 @@ def _gradients(run: Run, study: Study) -> list[dict]:
 
 def _figure(run: Run, study: Study, figure: Figure, path: Path) -> dict:
     n = min(FLAGS.figure_examples, run.examples)
-    panels = {}
+    panels, means = {}, {}
     for title, (attack, apart, lines) in figure.panels.items():
-        panels[title] = {}
+        panels[title], means[title] = {}, {}
         for target, crafted_on in lines.items():
             points = [
-                run.values(Attack(attack, eps), target, crafted_on, apart, n) for eps in study.sweep
+                [
+                    m["accuracy"]
+                    for m in run.values(Attack(attack, eps), target, crafted_on, apart, n)
+                ]
+                for eps in study.sweep
             ]
-            means = [sum(m["accuracy"] for m in seeds) / len(seeds) for seeds in points]
-            panels[title][target] = (list(study.sweep), means)
-    line_chart(panels, "eps, 0 to 255", f"accuracy, n = {n:,}", path.with_suffix(".png"))
+            panels[title][target] = points
+            means[title][target] = study.sweep, [statistics.mean(seeds) for seeds in points]
+    line_chart(means, "eps, 0 to 255", f"accuracy, n = {n:,}", path.with_suffix(".png"))
     return {
         "title": f"{study.title}, {figure.title}",
         "seeds": run.seeds,
         "examples": n,
-        "panels": panels,
+        "sweep": study.sweep,
+        "panels": panels,  # accuracies: panel -> line -> eps -> seed
     }
 
 

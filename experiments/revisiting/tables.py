@@ -19,8 +19,8 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield (title, header, rows of cells) for each table of a result.json of the study.
 
     A cell reads "mean ± sample standard deviation over the seeds (paper)", in percent but for the
-    gradient amplitudes; of one seed there is no deviation. A figure's lines are a table too, means
-    over the seeds. The last table holds what the sanity report found, if it was run.
+    gradient amplitudes; of one seed there is no deviation. A figure's lines are a table too. The
+    last table holds what the sanity report found, if it was run.
     """
     cells = result["revisiting"]
     for title in dict.fromkeys(cell["table"] for cell in cells):
@@ -33,7 +33,7 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
             body.append([row, f"{n:,}", *(_cell(at.get(column)) for column in columns)])
         note = "; in brackets the paper's" if any(c["paper"] is not None for c in found) else ""
         if any(c["row"] in UNBOUNDED for c in found):
-            note += "; l2: the mean length of the perturbations"
+            note += "; l2: the mean length of the perturbations, crafted in float32"
         if any("eps" in c["row"] for c in found):
             note += "; eps of 255"
         seeds = len(found[0]["values"])
@@ -47,14 +47,16 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
 
 def _lines(figure: dict) -> tuple[str, list[str], list[list[str]]]:
     """What a figure draws: panels and their lines in the rows, eps in the columns."""
-    lines = [(panel, *line) for panel, of in figure["panels"].items() for line in of.items()]
-    _, _, (sweep, _) = lines[0]
     body = [
-        [panel, name, *(f"{100 * accuracy:.1f}" for accuracy in means)]
-        for panel, name, (_, means) in lines
+        [panel, name, *(_percent(values) for values in points)]
+        for panel, lines in figure["panels"].items()
+        for name, points in lines.items()
     ]
-    title = f"{figure['title']}; means of {figure['seeds']} seeds, n = {figure['examples']:,}"
-    return f"{title}; eps of 255", ["", "", *(f"eps {eps:g}" for eps in sweep)], body
+    title = (
+        f"{figure['title']}; mean ± deviation of {figure['seeds']} seeds, n = "
+        f"{figure['examples']:,}; eps of 255"
+    )
+    return title, ["", "", *(f"eps {eps:g}" for eps in figure["sweep"])], body
 
 
 def _signs(sanity: dict, eps: float) -> tuple[str, list[str], list[list[str]]]:
@@ -84,14 +86,17 @@ def _cell(cell: dict | None) -> str:
     if cell is None:
         return ""
     values, paper = cell["values"], cell["paper"]
-    mean, several = statistics.mean(values), len(values) > 1
     if cell["unit"] == "fraction":
         printed = f" ({100 * paper:.2f})" if paper is not None else ""
         length = ""
         if cell["row"] in UNBOUNDED:
             length = f", l2 {statistics.mean(m['mean_l2'] for m in cell['measured']):.2f}"
-        spread = f" ± {100 * statistics.stdev(values):.2f}" if several else ""
-        return f"{100 * mean:.2f}{spread}{printed}{length}"
+        return f"{_percent(values, 2)}{printed}{length}"
     printed = f" ({paper:.2g})" if paper is not None else ""
-    spread = f" ± {statistics.stdev(values):.1g}" if several else ""
-    return f"{mean:.2g}{spread}{printed}"
+    spread = f" ± {statistics.stdev(values):.1g}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2g}{spread}{printed}"
+
+
+def _percent(values: list[float], digits: int = 1) -> str:
+    spread = f" ± {100 * statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.{digits}f}{spread}"
