@@ -19,7 +19,6 @@ import statistics
 import sys
 from pathlib import Path
 
-import numpy as np
 from absl import app, flags
 
 import zoo
@@ -33,29 +32,29 @@ from experiments.common_flags import (
     test_examples,
 )
 from experiments.console import command_line, friendly, print_tables
-from experiments.paper import revisiting_value
 from experiments.recipes import recipe_for
-from experiments.revisiting.measured import (
-    forget_images,
-    gradient_amplitude,
-    measured,
-    parameters,
-)
+from experiments.revisiting.measured import forget_images, parameters
 from experiments.revisiting.models import Models
+from experiments.revisiting.results import (
+    Run,
+    figure_lines,
+    gradient_cells,
+    masking_signs,
+    table_cells,
+)
 from experiments.revisiting.roles import ROLES
-from experiments.revisiting.study import PGD_STEPS, Attack, Figure, Study, Table, study_for
+from experiments.revisiting.study import Attack, Study, study_for
 from experiments.revisiting.tables import tables
 from experiments.runs import Trained
 from experiments.studies import Architecture
 from keras_aaa import data
-from keras_aaa.evaluation.sanity import Subject, report
 from keras_aaa.figures import line_chart
 from keras_aaa.models import build
 from keras_aaa.models.joint import classifying_half
 from keras_aaa.models.precision import POLICIES
 from keras_aaa.names import lookup
 from keras_aaa.results import provenance, write_json
-from keras_aaa.threat_model import ThreatModel, threat_for
+from keras_aaa.threat_model import threat_for
 
 FLAGS = flags.FLAGS
 define_run_flags()
@@ -75,7 +74,6 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_bool("from_zoo", False, "Take the first seed's models from the zoo where it has them.")
 
-SANITY_EXAMPLES = 200
 # The defence by which a model of the zoo is measured.
 ZOO_DEFENCES = {"classifier": "C", "autoencoder": "AE-C", "gamma_2": "gamma 2"}
 NO_DEFENCE = (
@@ -84,33 +82,6 @@ NO_DEFENCE = (
 )
 PLAIN = ("A plain classifier, trained without attacks: no defence.",)
 CAVEATS = {"classifier": PLAIN, "autoencoder": NO_DEFENCE, "gamma_2": NO_DEFENCE}
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What tables and figures are made from."""
-
-    models: Models
-    images: np.ndarray
-    labels: np.ndarray
-    examples: int  # those for the tables, the first ones
-    folder: Path
-    seeds: int
-    crafting: str
-
-    def measured(self, attack: Attack, target, crafted_on, n: int) -> dict:
-        """Return what was measured of the first n test examples."""
-        examples = self.images[:n], self.labels[:n]
-        return measured(attack, target, crafted_on, *examples, self.folder, self.crafting)
-
-    def values(self, attack: Attack, target: str, crafted_on: str, apart: bool, n: int) -> list:
-        """Return what was measured for each seed, of the first n test examples."""
-        found = []
-        for seed in range(self.seeds):
-            other = (seed + 1) % self.seeds if apart else seed
-            pair = self.models.defence(target, seed), self.models.defence(crafted_on, other)
-            found.append(self.measured(attack, *pair, n))
-        return found
 
 
 def main(argv):
@@ -140,6 +111,8 @@ def main(argv):
         images.numpy(),
         labels.numpy(),
         count,
+        min(FLAGS.costly_examples, count),
+        min(FLAGS.figure_examples, count),
         setting.workdir / "measured",
         FLAGS.seeds,
         FLAGS.crafting,
@@ -148,11 +121,12 @@ def main(argv):
     for name in wanted:
         print(f"{name} ...", flush=True)
         if name in study.tables:
-            cells += _table(run, study, study.tables[name])
+            cells += table_cells(run, study, study.tables[name])
         elif name == "table4":
-            cells += _gradients(run, study)
+            cells += gradient_cells(run, study)
         elif name in study.figures:
-            figures[name] = _figure(run, study, study.figures[name], setting.workdir / name)
+            figures[name] = figure_lines(run, study, study.figures[name])
+            _draw(figures[name], setting.workdir / f"{name}.png")
     if not setting.chief:
         return
     for_zoo = any(name in study.tables for name in wanted)
@@ -168,7 +142,7 @@ def main(argv):
         },
         "revisiting": cells,
         "figures": figures,
-        "sanity": _sanity(run, study) if "sanity" in wanted else {},
+        "sanity": masking_signs(run, study) if "sanity" in wanted else {},
         "zoo": _of_zoo_models(run, study, for_cards) if for_zoo else [],
         "provenance": provenance(),
     }
@@ -188,83 +162,15 @@ def _check_seeds(study: Study, wanted: list[str]) -> None:
         raise ValueError(f"--seeds: expected 2 or more for {', '.join(apart)}, got {FLAGS.seeds}.")
 
 
-def _table(run: Run, study: Study, table: Table) -> list[dict]:
-    title, cells = f"{study.title}, {table.title}", []
-    for attack, row in table.attacks.items():
-        n = min(FLAGS.costly_examples, run.examples) if attack.costly else run.examples
-        for target, crafted_on in table.columns.items():
-            found = run.values(attack, target, crafted_on, table.apart, n)
-            paper = revisiting_value(table.paper, row, table.paper_columns[target])
-            cells.append(
-                _cell(title, attack.title, target, [m["accuracy"] for m in found], n)
-                | {"paper": None if paper is None else paper / 100, "measured": found}
-            )
-    return cells
-
-
-def _cell(table: str, row: str, column: str, values: list[float], n: int) -> dict:
-    where = {"table": table, "row": row, "column": column}
-    return {**where, "values": values, "unit": "fraction", "examples": n, "paper": None}
-
-
-def _gradients(run: Run, study: Study) -> list[dict]:
-    title = f"{study.title}, mean gradient amplitude (Revisiting Table 4)"
-    images, cells = run.images[: run.examples], []
-    for name, column in study.gradient.items():
-        defences = [run.models.defence(name, seed) for seed in range(run.seeds)]
-        values = [gradient_amplitude(d, images, run.folder)["value"] for d in defences]
-        paper = revisiting_value("table4_gradient_amplitude", "G", column)
-        cells.append(
-            _cell(title, "G", name, values, len(images)) | {"paper": paper, "unit": "absolute"}
-        )
-    return cells
-
-
-def _figure(run: Run, study: Study, figure: Figure, path: Path) -> dict:
-    n = min(FLAGS.figure_examples, run.examples)
-    panels, means = {}, {}
-    for title, (attack, apart, lines) in figure.panels.items():
-        panels[title], means[title] = {}, {}
-        for target, crafted_on in lines.items():
-            points = [
-                [
-                    m["accuracy"]
-                    for m in run.values(Attack(attack, eps), target, crafted_on, apart, n)
-                ]
-                for eps in study.sweep
-            ]
-            panels[title][target] = points
-            means[title][target] = study.sweep, [statistics.mean(seeds) for seeds in points]
-    line_chart(means, "eps, 0 to 255", f"accuracy, n = {n:,}", path.with_suffix(".png"))
-    return {
-        "title": f"{study.title}, {figure.title}",
-        "seeds": run.seeds,
-        "examples": n,
-        "sweep": study.sweep,
-        "panels": panels,  # accuracies: panel -> line -> eps -> seed
+def _draw(figure: dict, path: Path) -> None:
+    means = {
+        panel: {
+            name: (figure["sweep"], [statistics.mean(seeds) for seeds in points])
+            for name, points in lines.items()
+        }
+        for panel, lines in figure["panels"].items()
     }
-
-
-def _sanity(run: Run, study: Study) -> dict:
-    """Signs of gradient masking, in the first seed's C and AE-C."""
-    eps = study.sanity / 255
-    n = min(SANITY_EXAMPLES, run.examples)
-    images, labels = run.images[:n], run.labels[:n]
-    alone = run.models.defence("C", 0)
-    subject = Subject(
-        alone,
-        images,
-        labels,
-        ThreatModel("linf", eps),
-        steps=PGD_STEPS,
-        step_size=2.5 * eps / PGD_STEPS,
-    )
-    behind = dataclasses.replace(subject, defence=run.models.defence("AE-C", 0), base=alone)
-    evidence = {
-        name: [dataclasses.asdict(each) for each in report(of)]
-        for name, of in (("C", subject), ("AE-C", behind))
-    }
-    return {"examples": len(labels), "evidence": evidence}
+    line_chart(means, "eps, 0 to 255", f"accuracy, n = {figure['examples']:,}", path)
 
 
 def _of_zoo_models(run: Run, study: Study, examples: int) -> list[dict]:

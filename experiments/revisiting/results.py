@@ -1,0 +1,120 @@
+"""What the study's result holds: cells of tables, lines of figures, signs of gradient masking."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from experiments.paper import revisiting_value
+from experiments.revisiting.measured import gradient_amplitude, measured
+from experiments.revisiting.models import Models
+from experiments.revisiting.study import PGD_STEPS, Attack, Figure, Study, Table
+from keras_aaa.evaluation.sanity import Subject, report
+from keras_aaa.threat_model import ThreatModel
+
+SANITY_EXAMPLES = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What tables and figures are made from."""
+
+    models: Models
+    images: np.ndarray
+    labels: np.ndarray
+    examples: int  # those for the tables, the first ones
+    costly: int  # those for costly attacks
+    figure: int  # those for a figure's sweeps
+    folder: Path
+    seeds: int
+    crafting: str  # precision
+
+    def measured(self, attack: Attack, target, crafted_on, n: int) -> dict:
+        """Return what was measured of the first n test examples."""
+        examples = self.images[:n], self.labels[:n]
+        return measured(attack, target, crafted_on, *examples, self.folder, self.crafting)
+
+    def values(self, attack: Attack, target: str, crafted_on: str, apart: bool, n: int) -> list:
+        """Return what was measured for each seed, of the first n test examples."""
+        found = []
+        for seed in range(self.seeds):
+            other = (seed + 1) % self.seeds if apart else seed
+            pair = self.models.defence(target, seed), self.models.defence(crafted_on, other)
+            found.append(self.measured(attack, *pair, n))
+        return found
+
+
+def table_cells(run: Run, study: Study, table: Table) -> list[dict]:
+    """Return a cell for each attack and defence of the table, the paper's number beside."""
+    title, cells = f"{study.title}, {table.title}", []
+    for attack, row in table.attacks.items():
+        n = run.costly if attack.costly else run.examples
+        for target, crafted_on in table.columns.items():
+            found = run.values(attack, target, crafted_on, table.apart, n)
+            paper = revisiting_value(table.paper, row, table.paper_columns[target])
+            cells.append(
+                _cell(title, attack.title, target, [m["accuracy"] for m in found], n)
+                | {"paper": None if paper is None else paper / 100, "measured": found}
+            )
+    return cells
+
+
+def _cell(table: str, row: str, column: str, values: list[float], n: int) -> dict:
+    where = {"table": table, "row": row, "column": column}
+    return {**where, "values": values, "unit": "fraction", "examples": n, "paper": None}
+
+
+def gradient_cells(run: Run, study: Study) -> list[dict]:
+    """Return a cell for each defence of Table 4."""
+    title = f"{study.title}, mean gradient amplitude (Revisiting Table 4)"
+    images, cells = run.images[: run.examples], []
+    for name, column in study.gradient.items():
+        defences = [run.models.defence(name, seed) for seed in range(run.seeds)]
+        values = [gradient_amplitude(d, images, run.folder)["value"] for d in defences]
+        paper = revisiting_value("table4_gradient_amplitude", "G", column)
+        cells.append(
+            _cell(title, "G", name, values, len(images)) | {"paper": paper, "unit": "absolute"}
+        )
+    return cells
+
+
+def figure_lines(run: Run, study: Study, figure: Figure) -> dict:
+    """Return the figure's accuracies: panel -> line -> eps of the sweep -> seed."""
+    panels: dict[str, dict] = {}
+    for title, (attack, apart, lines) in figure.panels.items():
+        panels[title] = {}
+        for target, crafted_on in lines.items():
+            points = [
+                run.values(Attack(attack, eps), target, crafted_on, apart, run.figure)
+                for eps in study.sweep
+            ]
+            panels[title][target] = [[m["accuracy"] for m in seeds] for seeds in points]
+    return {
+        "title": f"{study.title}, {figure.title}",
+        "seeds": run.seeds,
+        "examples": run.figure,
+        "sweep": study.sweep,
+        "panels": panels,
+    }
+
+
+def masking_signs(run: Run, study: Study) -> dict:
+    """Return the sanity report's evidence on the first seed's C and AE-C."""
+    eps = study.sanity / 255
+    n = min(SANITY_EXAMPLES, run.examples)
+    images, labels = run.images[:n], run.labels[:n]
+    alone = run.models.defence("C", 0)
+    subject = Subject(
+        alone,
+        images,
+        labels,
+        ThreatModel("linf", eps),
+        steps=PGD_STEPS,
+        step_size=2.5 * eps / PGD_STEPS,
+    )
+    behind = dataclasses.replace(subject, defence=run.models.defence("AE-C", 0), base=alone)
+    evidence = {
+        name: [dataclasses.asdict(each) for each in report(of)]
+        for name, of in (("C", subject), ("AE-C", behind))
+    }
+    return {"examples": len(labels), "evidence": evidence}
