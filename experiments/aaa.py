@@ -67,6 +67,13 @@ flags.DEFINE_list("loss", ["ce_mse"], f"Losses to train an autoencoder with: {',
 flags.DEFINE_list("classifiers", None, "Those of the study that take part; all if not given.")
 flags.DEFINE_bool("ensemble", False, "Also train one on all classifiers, one drawn a step.")
 flags.DEFINE_integer("latent", None, "Size of the latent vector, where there is one.", 1, 65536)
+flags.DEFINE_integer(
+    "encoder_epochs",
+    0,
+    "Epochs in which the encoder alone is first trained under attack, as a classifier.",
+    0,
+    10_000,
+)
 flags.DEFINE_integer("width", None, "Filters of the autoencoder's first convolution.", 1, 4096)
 flags.DEFINE_integer(
     "long_examples", 0, "Examples for the longest PGD on defences, the first ones; 0 takes all.", 0
@@ -151,8 +158,10 @@ def _plan(study: Study) -> Plan:
     """What the flags ask for."""
     if FLAGS.from_zoo and FLAGS.train_classifiers:
         raise ValueError("--from_zoo trains nothing: leave out --train_classifiers.")
-    if FLAGS.from_zoo and FLAGS.start_from:
-        raise ValueError("--from_zoo trains nothing: leave out --start_from.")
+    if FLAGS.from_zoo and (FLAGS.start_from or FLAGS.encoder_epochs):
+        raise ValueError("--from_zoo trains nothing: leave out --start_from and --encoder_epochs.")
+    if FLAGS.start_from and FLAGS.encoder_epochs:
+        raise ValueError("--start_from has a trained encoder: leave out --encoder_epochs.")
     _check_start(study)
     if FLAGS.publish and not FLAGS.from_zoo:
         raise ValueError("--publish writes onto cards of the zoo: expected --from_zoo with it.")
@@ -180,6 +189,7 @@ def _plan(study: Study) -> Plan:
         FLAGS.train_classifiers,
         FLAGS.from_zoo,
         FLAGS.start_from,
+        FLAGS.encoder_epochs,
     )
 
 

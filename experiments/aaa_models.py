@@ -1,11 +1,15 @@
 """The models of one AAA run: trained in its folder, or taken from the zoo."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import keras
 
 import zoo
 from experiments.runs import Setting, Trained, of_zoo, train_in_folder
 from experiments.studies import Architecture, Study
+from keras_aaa.models import build
 from keras_aaa.models.fingerprint import fingerprint
+from keras_aaa.models.halves import encoder
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Loss, Recipe
 
@@ -27,6 +31,7 @@ class Plan:
         from_zoo: train nothing.
         start_from: zoo name of an autoencoder whose weights the autoencoders begin with, or of a
             classifier that begins with its own; None for neither.
+        encoder_epochs: epochs in which the encoder alone is first trained, as a classifier.
     """
 
     losses: dict[str, Loss]
@@ -38,6 +43,7 @@ class Plan:
     train_classifiers: bool
     from_zoo: bool
     start_from: str | None
+    encoder_epochs: int
 
 
 @dataclass
@@ -71,6 +77,7 @@ def add_robust(
     setting: Setting, study: Study, models: Models, plan: Plan, threat: ThreatModel
 ) -> None:
     """Add the autoencoders and the adversarially trained classifiers that the plan asks for."""
+    begun = _with_encoder(setting, plan, threat) if plan.losses and plan.encoder_epochs else None
     for name, loss in plan.losses.items():
         model = autoencoder_name(setting.dataset, name, plan.variant)
         behind = study.classifiers if name == ENSEMBLE else [study.source]
@@ -85,7 +92,7 @@ def add_robust(
                 loss=loss,
                 threat=threat,
                 classifiers=tuple(models.classifiers[classifier] for classifier in behind),
-                start=_start(plan, model, of_any_name=True),
+                start=begun or _start(plan, model, of_any_name=True),
             )
         )
     for name in study.baselines if plan.baseline else ():
@@ -102,6 +109,19 @@ def add_robust(
                 start=_start(plan, model),
             )
         )
+
+
+def _with_encoder(setting: Setting, plan: Plan, threat: ThreatModel) -> Trained:
+    """The autoencoder that all begin with: its encoder trained under attack, its decoder not."""
+    name, sizes = plan.autoencoder.name, plan.autoencoder.sizes
+    recipe = replace(plan.recipes["adversarial"], epochs=plan.encoder_epochs)
+    architecture = Architecture("encoder_classifier", {"autoencoder": name, **sizes})
+    trained = train_in_folder(setting, "encoder", architecture, recipe, threat=threat)
+    sizes = {**sizes, "input_shape": trained.architecture.sizes["input_shape"]}
+    keras.utils.set_random_seed(recipe.seed)
+    model = build(name, **sizes)
+    encoder(model).set_weights(encoder(trained.model).get_weights())
+    return Trained(trained.name, model, Architecture(name, sizes), None)
 
 
 def _start(plan: Plan, name: str, of_any_name: bool = False) -> Trained | None:

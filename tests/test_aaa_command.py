@@ -179,6 +179,17 @@ def test_a_classifier_goes_on_from_its_weights_in_the_zoo(tmp_path):
     assert record["history"][0]["val_accuracy"] > 0.97
 
 
+def test_the_encoder_is_trained_first(tmp_path):
+    code, _, err = run(tmp_path, *SMOKE, "--encoder_epochs=1", "--epochs=1", "--eval_examples=10")
+    assert code == 0, err[-3000:]
+    first = json.loads((tmp_path / "encoder" / "run.json").read_text())
+    assert first["identity"]["sizes"]["autoencoder"] == "conv_dense_autoencoder"
+    assert first["identity"]["recipe"]["epochs"] == 1 and first["identity"]["threat"]
+    assert "val_robust_accuracy" in first["history"][0]
+    card = zoo.Card.from_json(json.loads(next(tmp_path.glob("zoo/aaa*/*/card.json")).read_text()))
+    assert list(card.training["start"]) == ["encoder"]
+
+
 def test_the_paper_recipe_runs_two_steps(tmp_path):
     code, _, err = run(
         tmp_path, "--recipe=paper", "--epochs=1", "--train_examples=256", "--eval_examples=2",
@@ -202,6 +213,7 @@ def test_the_paper_recipe_runs_two_steps(tmp_path):
         (["--classifiers=mnist_fc"], "expected the source mnist_madry"),
         (["--classifiers=mnist_madri"], "Did you mean 'mnist_madry'"),
         (["--start_from=mnist_fc"], "expected --train_classifiers"),
+        (["--start_from=aaa_mnist_ce", "--encoder_epochs=1"], "leave out --encoder_epochs"),
         (["--publish"], "expected --from_zoo with it"),
         (["--dataset=fashion_mnist", "--latent=8"], "has no such size"),
     ],

@@ -13,8 +13,6 @@ from keras_aaa.attacks import pgd
 from keras_aaa.export import export_classifier
 from keras_aaa.knn import (
     build_bank,
-    decoder,
-    encoder,
     exact_search,
     knn_attackable,
     knn_defend,
@@ -23,6 +21,7 @@ from keras_aaa.knn import (
     reduce_bank,
 )
 from keras_aaa.models import build
+from keras_aaa.models.halves import decoder, encoder
 
 EXAMPLES, K = 300, 5
 

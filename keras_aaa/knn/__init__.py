@@ -1,7 +1,7 @@
 """kNN reconstruction. Paper: AAA, section "kNN Reconstruction", Tables 9 and 10."""
 
 from keras_aaa.knn.approximate import approximate_search, recall
-from keras_aaa.knn.bank import Bank, build_bank, decoder, encoder
+from keras_aaa.knn.bank import Bank, build_bank
 from keras_aaa.knn.defence import (
     KnnReconstruction,
     knn_attackable,
@@ -18,8 +18,6 @@ __all__ = [
     "Search",
     "approximate_search",
     "build_bank",
-    "decoder",
-    "encoder",
     "exact_search",
     "knn_attackable",
     "knn_defend",

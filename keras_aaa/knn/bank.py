@@ -1,4 +1,4 @@
-"""Bank: the latent vectors of a training set, and the halves of an autoencoder around them."""
+"""Bank: the latent vectors of a training set."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from keras_aaa.checks import check_number
 from keras_aaa.models.fingerprint import fingerprint
+from keras_aaa.models.halves import decoder, encoder
 
-LATENT = "latent"  # the name of an autoencoder's latent layer
 ENCODE_BATCH = 250
 
 
@@ -44,36 +44,6 @@ class Bank:
         if self.components is not None:
             points = self.mean + tf.matmul(points, self.components, transpose_b=True)
         return tf.reshape(points, (-1, *self.shape))
-
-
-def encoder(autoencoder: keras.Model) -> keras.Model:
-    """Return images -> latent, sharing the autoencoder's layers.
-
-    Raises:
-        ValueError: if it has no layer named "latent".
-    """
-    return keras.Model(autoencoder.input, _latent(autoencoder).output)
-
-
-def decoder(autoencoder: keras.Model) -> keras.Model:
-    """Return latent -> reconstruction, sharing the autoencoder's layers.
-
-    Raises:
-        ValueError: if it has no layer named "latent", or connections around it (a U-Net).
-    """
-    try:
-        return keras.Model(_latent(autoencoder).output, autoencoder.output)
-    except ValueError as error:
-        raise ValueError(
-            f"autoencoder: {autoencoder.name} has connections around its latent, so that it "
-            "cannot be decoded from there alone."
-        ) from error
-
-
-def _latent(autoencoder: keras.Model) -> keras.layers.Layer:
-    if LATENT not in [layer.name for layer in autoencoder.layers]:
-        raise ValueError(f"autoencoder: expected a layer named {LATENT!r} in {autoencoder.name}.")
-    return autoencoder.get_layer(LATENT)
 
 
 def build_bank(

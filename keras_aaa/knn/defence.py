@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from keras_aaa.attacks.wrappers import bpda
 from keras_aaa.checks import check_number
-from keras_aaa.knn.bank import Bank, decoder, encoder
+from keras_aaa.knn.bank import Bank
 from keras_aaa.knn.exact import Search, exact_search
 from keras_aaa.models.defended import defend
 from keras_aaa.models.fingerprint import fingerprint
+from keras_aaa.models.halves import decoder, encoder
 from keras_aaa.models.softmax import as_logits
 from keras_aaa.names import lookup
 
