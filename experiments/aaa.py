@@ -37,6 +37,7 @@ from experiments.common_flags import (
     overridden,
     run_setting,
     test_examples,
+    weighed,
 )
 from experiments.console import command_line, friendly, print_tables
 from experiments.estimate import announce
@@ -55,7 +56,7 @@ from keras_aaa.models.precision import POLICIES
 from keras_aaa.names import lookup
 from keras_aaa.results import provenance, write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
-from keras_aaa.training import LOSSES, Loss
+from keras_aaa.training import LOSSES
 
 FLAGS = flags.FLAGS
 
@@ -170,9 +171,8 @@ def _plan(study: Study) -> Plan:
         for job in ("natural", "adversarial", "aaa")
     }
     losses = {name: lookup("loss", name, LOSSES) for name in FLAGS.loss if name}
-    both = Loss(1.0, recipes["aaa"].mse_weight)
-    losses |= {name: both for name in ("ce_mse",) if name in losses}
-    losses |= {ENSEMBLE: both} if FLAGS.ensemble else {}
+    losses |= {ENSEMBLE: LOSSES["ce_mse"]} if FLAGS.ensemble else {}
+    losses = {name: weighed(loss, recipes["aaa"]) for name, loss in losses.items()}
     known = inspect.signature(ARCHITECTURES[study.autoencoder.name]).parameters
     sizes = {name: FLAGS[name].value for name in ("latent", "width") if FLAGS[name].value}
     for name in sizes:

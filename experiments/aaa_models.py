@@ -114,8 +114,10 @@ def add_robust(
 def _with_encoder(setting: Setting, plan: Plan, threat: ThreatModel) -> Trained:
     """The autoencoder that all begin with: its encoder trained under attack, its decoder not."""
     name, sizes = plan.autoencoder.name, plan.autoencoder.sizes
-    # Nothing is reconstructed: autoencoders of any mse weight begin with the same encoder.
-    recipe = replace(plan.recipes["adversarial"], epochs=plan.encoder_epochs, mse_weight=1.0)
+    # What is about autoencoders alone is left out, so that all of them begin with the same encoder.
+    recipe = replace(
+        plan.recipes["adversarial"], epochs=plan.encoder_epochs, mse_weight=1.0, temperature=1.0
+    )
     architecture = Architecture("encoder_classifier", {"autoencoder": name, **sizes})
     trained = train_in_folder(setting, "encoder", architecture, recipe, threat=threat)
     sizes = {**sizes, "input_shape": trained.architecture.sizes["input_shape"]}

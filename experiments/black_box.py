@@ -36,6 +36,7 @@ from experiments.common_flags import (
     overridden,
     run_setting,
     test_examples,
+    weighed,
 )
 from experiments.console import command_line, friendly, print_tables
 from experiments.measure import measure
@@ -52,7 +53,7 @@ from keras_aaa.names import lookup
 from keras_aaa.rest import rest_query
 from keras_aaa.results import provenance, write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
-from keras_aaa.training import Loss, Recipe
+from keras_aaa.training import LOSSES, Recipe
 
 FLAGS = flags.FLAGS
 WAYS = ("queries", "tuned", "white_box")
@@ -140,7 +141,7 @@ def _train(
             study.autoencoder,
             how,
             classifiers=(classifier,),
-            loss=Loss(1.0, recipe.mse_weight),
+            loss=weighed(LOSSES["ce_mse"], recipe),
             threat=threat,
             start=start,
         )

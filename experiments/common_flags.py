@@ -10,7 +10,7 @@ from absl import flags
 from experiments.recipes import RECIPE_NAMES
 from experiments.runs import Setting
 from keras_aaa.models.precision import POLICIES, choose_precision
-from keras_aaa.training import Recipe
+from keras_aaa.training import Loss, Recipe
 from keras_aaa.training.checkpoint import SECONDS_BETWEEN
 from keras_aaa.training.distribution import START_SECONDS, STRATEGIES, choose_strategy
 from keras_aaa.training.recipe import LEARNING_RATE_SCHEDULES
@@ -91,6 +91,16 @@ def define_recipe_flags(default: str = "fast") -> None:
 def define_start_from() -> None:
     """Define --start_from, for commands that train a model of the zoo's kind."""
     flags.DEFINE_string("start_from", None, "Zoo name of the model whose weights to begin with.")
+
+
+def weighed(loss: Loss, recipe: Recipe) -> Loss:
+    """Return the loss with the recipe's weight of its mse term, if it has both, and temperature."""
+    both = loss.ce and loss.mse
+    return dataclasses.replace(
+        loss,
+        mse=recipe.mse_weight if both else loss.mse,
+        temperature=recipe.temperature if loss.ce else loss.temperature,
+    )
 
 
 def overridden(recipe: Recipe) -> Recipe:

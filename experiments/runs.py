@@ -21,6 +21,13 @@ from keras_aaa.training.callbacks import watch
 from keras_aaa.training.distribution import is_chief
 
 
+_RECIPE_DEFAULTS = {
+    field.name: field.default
+    for field in dataclasses.fields(Recipe)
+    if field.default is not dataclasses.MISSING
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """What all runs of one command share."""
@@ -167,6 +174,8 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
     identity = _plain(identity)
     if path.exists():
         record = json.loads(path.read_text())
+        # Fields that a recipe has since been given act at their defaults as their absence did.
+        record["identity"]["recipe"] = _RECIPE_DEFAULTS | record["identity"]["recipe"]
         differing = _differences(record["identity"], identity)
         if differing:
             raise ValueError(
