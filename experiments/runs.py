@@ -20,7 +20,6 @@ from keras_aaa.training import LOSSES, Loss, Recipe, Task, train
 from keras_aaa.training.callbacks import watch
 from keras_aaa.training.distribution import is_chief
 
-
 _RECIPE_DEFAULTS = {
     field.name: field.default
     for field in dataclasses.fields(Recipe)

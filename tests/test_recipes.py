@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.common_flags import weighed
 from experiments.paper import paper_accuracy
 from experiments.recipes import RECIPE_NAMES, RECIPES, recipe_for
 from experiments.revisiting.roles import ROLES
@@ -15,7 +16,7 @@ from experiments.studies import STUDIES
 from experiments.tables import TITLES
 from keras_aaa.models import ARCHITECTURES, build
 from keras_aaa.threat_model import threat_for
-from keras_aaa.training import LOSSES, Task, train
+from keras_aaa.training import LOSSES, Loss, Task, train
 
 SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 # AAA, experimental setup: steps and step size of the training attack.
@@ -58,6 +59,14 @@ def test_a_reduced_study_says_which_classifiers_are_small():
     assert table.cells == whole.tables["cifar10_vgg19"].cells
     assert set(reduced.baselines) == set(reduced.classifiers)
     assert STUDIES["mnist"].reduced() == STUDIES["mnist"]
+
+
+def test_the_recipe_weighs_the_losses():
+    recipe = dataclasses.replace(recipe_for("cifar10", "aaa", "fast"), mse_weight=3.0)
+    assert recipe.temperature == 4
+    assert weighed(LOSSES["ce"], recipe) == Loss(1.0, 0.0, temperature=4.0)
+    assert weighed(LOSSES["mse"], recipe) == LOSSES["mse"]
+    assert weighed(LOSSES["ce_mse"], recipe) == Loss(1.0, 3.0, temperature=4.0)
 
 
 def test_papers_numbers_by_prefix():
