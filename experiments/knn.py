@@ -42,7 +42,6 @@ from keras_aaa.knn import (
     Search,
     approximate_search,
     build_bank,
-    encoder,
     exact_search,
     knn_attackable,
     knn_reconstruction,
@@ -50,6 +49,7 @@ from keras_aaa.knn import (
     reduce_bank,
 )
 from keras_aaa.models.fingerprint import fingerprint
+from keras_aaa.models.halves import encoder
 from keras_aaa.models.precision import POLICIES, choose_precision
 from keras_aaa.results import Accuracy, provenance, write_json
 from keras_aaa.threat_model import threat_for
