@@ -137,6 +137,10 @@ PARAMETERS = {
     ),
     "pooled_autoencoder": POOLED_ENCODER + POOLED_DECODER,
     "joint_network": POOLED_ENCODER + POOLED_DECODER + dense(7 * 7 * 16, 10),
+    "encoder_classifier": sum(
+        conv_bn(a, b) + conv_bn(b, b) for a, b in [(3, 64), (64, 128), (128, 256), (256, 256)]
+    )
+    + dense(256, 10),
     "latent_classifier": POOLED_ENCODER + dense(7 * 7 * 16, 10),
     # First convolution; 54 units of two convolutions; no weights in the shortcuts.
     "resnet110": (
