@@ -36,12 +36,12 @@ def test_logit_losses_by_hand():
     labels = tf.constant([0, 1])
     np.testing.assert_allclose(margin(logits, labels), [1.0, -3.0])
     # -(4 - 3) / (4 - 1); -(2 - 5) / (5 - 2)
-    np.testing.assert_allclose(dlr(logits, labels), [-1 / 3, 1.0])
+    np.testing.assert_allclose(dlr(logits, labels), [-1 / 3, 1.0], rtol=1e-6)
     targets = ranked_targets(logits, labels, 1)
     assert targets.numpy().tolist() == [2, 2]
     assert ranked_targets(logits, labels, 3).numpy().tolist() == [3, 0]
     # -(4 - 3) / (4 - (1 + 0) / 2); -(2 - 5) / (5 - (2 + 0) / 2)
-    np.testing.assert_allclose(targeted_dlr(logits, labels, targets), [-1 / 3.5, 3 / 4])
+    np.testing.assert_allclose(targeted_dlr(logits, labels, targets), [-1 / 3.5, 3 / 4], rtol=1e-6)
 
 
 def test_apgd_looks_at_the_published_steps():
@@ -84,6 +84,17 @@ def test_shortest_step_onto_a_plane_by_brute_force(norm):
         shortest = lengths[np.searchsorted(reach, target)]
         expected = np.minimum(shortest * speed, room)
         np.testing.assert_allclose(np.abs(d[i]), expected, atol=2e-3)
+
+
+def test_equal_logits_have_no_gradient_that_overflows():
+    logits = tf.constant([[2.0, 2.0, 2.0, 2.0, 0.0]])  # as bfloat16 makes of nearly equal ones
+    labels, targets = tf.constant([4], tf.int64), tf.constant([0], tf.int64)
+    for loss, extra in ((dlr, ()), (targeted_dlr, (targets,))):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = loss(logits, labels, *extra)
+        # A network's layers multiply it further, and float32 ends at 3e38.
+        assert np.abs(tape.gradient(value, logits)).max() < 1e15
 
 
 @pytest.mark.parametrize("loss", ["ce", "dlr", "targeted_dlr"])

@@ -2,6 +2,10 @@
 
 import tensorflow as tf
 
+# Added to differences of logits that are divided by. In bfloat16 these can be 0; much smaller, the
+# gradient grows till it is NaN.
+TINY = 1e-6
+
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Return the cross-entropy [n] of float32 logits [n, classes] with labels [n], in nats."""
@@ -21,7 +25,7 @@ def dlr(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     z_(k) is the k-th largest logit, of three or more. Croce and Hein 2020, equation 6.
     """
     top = _largest(logits, 3)
-    return -margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
+    return -margin(logits, labels) / (top[:, 0] - top[:, 2] + TINY)
 
 
 def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -31,7 +35,7 @@ def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf
     """
     own, other = (tf.gather(logits, c, axis=1, batch_dims=1) for c in (labels, targets))
     top = _largest(logits, 4)
-    return -(own - other) / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + 1e-12)
+    return -(own - other) / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + TINY)
 
 
 def _largest(logits: tf.Tensor, count: int) -> tf.Tensor:
