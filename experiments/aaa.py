@@ -26,6 +26,7 @@ from experiments.aaa_models import (
     Plan,
     add_robust,
     adversarial_history,
+    attacked,
     classifiers,
     origin,
 )
@@ -37,14 +38,13 @@ from experiments.common_flags import (
     overridden,
     run_setting,
     test_examples,
-    weighed,
 )
 from experiments.console import command_line, friendly, print_tables
 from experiments.estimate import announce
 from experiments.measure import measure, parts
 from experiments.paper import paper_accuracy
 from experiments.pictures import draw_reconstructions
-from experiments.recipes import recipe_for
+from experiments.recipes import recipe_for, weighed
 from experiments.runs import Setting
 from experiments.studies import Architecture, Study, study_for
 from experiments.tables import tables
@@ -100,14 +100,13 @@ def main(argv):
     )
 
     models = classifiers(setting, study, plan)
-    aaa = [plan.recipes["aaa"]] * len(plan.losses)
-    baselines = [plan.recipes["adversarial"]] * len(study.baselines) * plan.baseline
     autoencoder = build(plan.autoencoder.name, **plan.autoencoder.sizes, input_shape=spec.shape)
+    defence = defend(autoencoder, models.classifiers[study.source].model)
     announce(
         setting,
-        defend(autoencoder, models.classifiers[study.source].model),
         threat,
-        [] if plan.from_zoo else aaa + baselines,
+        attacked(study, models, plan, defence),
+        defence=defence,
         test_gradients=sum(
             steps[-1] * examples * len(models.classifiers) * len(plan.losses)
             for steps, examples in parts(test.steps, FLAGS.long_examples, len(labels))

@@ -73,6 +73,28 @@ def classifiers(setting: Setting, study: Study, plan: Plan) -> Models:
     return Models(found)
 
 
+def attacked(
+    study: Study, models: Models, plan: Plan, defence: keras.Model
+) -> list[tuple[keras.Model, list[Recipe]]]:
+    """Return what `add_robust` will train under attack: images -> logits, its runs' recipes.
+
+    Args:
+        study, models, plan: as for add_robust.
+        defence: an autoencoder before the source classifier.
+    """
+    if plan.from_zoo:
+        return []
+    found = [(defence, [plan.recipes["aaa"]] * len(plan.losses))]
+    if plan.losses and plan.encoder_epochs:
+        built = _encoder_classifier(plan)
+        shape, classes = defence.input_shape[1:], defence.output_shape[-1]
+        model = build(built.name, **built.sizes, input_shape=shape, classes=classes)
+        found.append((model, [_encoder_recipe(plan)]))
+    for name in study.baselines if plan.baseline else ():
+        found.append((models.classifiers[name].model, [plan.recipes["adversarial"]]))
+    return found
+
+
 def add_robust(
     setting: Setting, study: Study, models: Models, plan: Plan, threat: ThreatModel
 ) -> None:
@@ -114,17 +136,24 @@ def add_robust(
 def _with_encoder(setting: Setting, plan: Plan, threat: ThreatModel) -> Trained:
     """The autoencoder that all begin with: its encoder trained under attack, its decoder not."""
     name, sizes = plan.autoencoder.name, plan.autoencoder.sizes
-    # What is about autoencoders alone is left out, so that all of them begin with the same encoder.
-    recipe = replace(
-        plan.recipes["adversarial"], epochs=plan.encoder_epochs, mse_weight=1.0, temperature=1.0
-    )
-    architecture = Architecture("encoder_classifier", {"autoencoder": name, **sizes})
-    trained = train_in_folder(setting, "encoder", architecture, recipe, threat=threat)
+    recipe = _encoder_recipe(plan)
+    trained = train_in_folder(setting, "encoder", _encoder_classifier(plan), recipe, threat=threat)
     sizes = {**sizes, "input_shape": trained.architecture.sizes["input_shape"]}
     keras.utils.set_random_seed(recipe.seed)
     model = build(name, **sizes)
     encoder(model).set_weights(encoder(trained.model).get_weights())
     return Trained(trained.name, model, Architecture(name, sizes), None)
+
+
+def _encoder_classifier(plan: Plan) -> Architecture:
+    sizes = {"autoencoder": plan.autoencoder.name, **plan.autoencoder.sizes}
+    return Architecture("encoder_classifier", sizes)
+
+
+def _encoder_recipe(plan: Plan) -> Recipe:
+    # What is about autoencoders alone is left out, so that all of them begin with the same encoder.
+    recipe = plan.recipes["adversarial"]
+    return replace(recipe, epochs=plan.encoder_epochs, mse_weight=1.0, temperature=1.0)
 
 
 def _start(plan: Plan, name: str, of_any_name: bool = False) -> Trained | None:

@@ -36,11 +36,10 @@ from experiments.common_flags import (
     overridden,
     run_setting,
     test_examples,
-    weighed,
 )
 from experiments.console import command_line, friendly, print_tables
 from experiments.measure import measure
-from experiments.recipes import recipe_for
+from experiments.recipes import recipe_for, weighed
 from experiments.runs import Setting, Trained, of_zoo, train_in_folder
 from experiments.studies import Architecture, Study, study_for
 from experiments.tables import tables

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -10,7 +11,7 @@ from absl import flags
 from experiments.recipes import RECIPE_NAMES
 from experiments.runs import Setting
 from keras_aaa.models.precision import POLICIES, choose_precision
-from keras_aaa.training import Loss, Recipe
+from keras_aaa.training import Recipe
 from keras_aaa.training.checkpoint import SECONDS_BETWEEN
 from keras_aaa.training.distribution import START_SECONDS, STRATEGIES, choose_strategy
 from keras_aaa.training.recipe import LEARNING_RATE_SCHEDULES
@@ -75,10 +76,12 @@ def test_examples(available: int, flag: str = "eval_examples") -> int:
     return wanted or available
 
 
-def define_recipe_flags(default: str = "fast") -> None:
-    """Define --recipe and a flag for each field of Recipe, which overrides it."""
+def define_recipe_flags(default: str = "fast", without: Sequence[str] = ()) -> None:
+    """Define --recipe and a flag for each field of Recipe but those, which overrides it."""
     flags.DEFINE_string("recipe", default, f"One of {', '.join(RECIPE_NAMES)}.")
     for field in dataclasses.fields(Recipe):
+        if field.name in without:
+            continue
         if field.name == "schedule":
             flags.DEFINE_enum(field.name, None, LEARNING_RATE_SCHEDULES, "Overrides the recipe.")
             continue
@@ -93,18 +96,8 @@ def define_start_from() -> None:
     flags.DEFINE_string("start_from", None, "Zoo name of the model whose weights to begin with.")
 
 
-def weighed(loss: Loss, recipe: Recipe) -> Loss:
-    """Return the loss with the recipe's weight of its mse term, if it has both, and temperature."""
-    both = loss.ce and loss.mse
-    return dataclasses.replace(
-        loss,
-        mse=recipe.mse_weight if both else loss.mse,
-        temperature=recipe.temperature if loss.ce else loss.temperature,
-    )
-
-
 def overridden(recipe: Recipe) -> Recipe:
     """Return the recipe with the fields that were given as flags."""
-    names = [field.name for field in dataclasses.fields(Recipe)]
+    names = [field.name for field in dataclasses.fields(Recipe) if field.name in FLAGS]
     given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     return dataclasses.replace(recipe, **given)

@@ -19,35 +19,40 @@ PROBE_EXAMPLES, PROBE_STEPS = 128, 8
 
 def announce(
     setting: Setting,
-    defence: keras.Model,
     threat: ThreatModel,
-    recipes: Sequence[Recipe],
+    training: Sequence[tuple[keras.Model, Sequence[Recipe]]],
     *,
+    defence: keras.Model,
     test_gradients: int,
 ) -> None:
     """Print how long the training runs and the measuring will take here.
 
     Args:
         setting: data set and precision.
-        defence: a model of the size that will be trained and attacked.
         threat: the ball.
-        recipes: one for each training run.
+        training: images -> logits of a size that will be trained under attack, and a recipe for
+            each of its runs.
+        defence: a model of the size that the test attacks will attack.
         test_gradients: steps of the test attacks, of all examples and defences together.
     """
-    seconds = _seconds_per_gradient(setting, defence, threat)
     size = data.image_spec(setting.dataset, setting.data_dir).examples["train"]
-    training = sum(
-        seconds * recipe.batch_size * work(recipe, step, total)
-        for recipe in recipes
-        for total in [recipe.epochs * ((recipe.train_examples or size) // recipe.batch_size)]
-        for step in range(total)
+    trained = sum(
+        _seconds_per_gradient(setting, model, threat) * sum(gradients(r, size) for r in recipes)
+        for model, recipes in training
+        if recipes
     )
-    measuring = seconds * test_gradients
+    measuring = _seconds_per_gradient(setting, defence, threat) * test_gradients
     print(
-        f"On this machine: about {_minutes(training)} of training and {_minutes(measuring)} of "
+        f"On this machine: about {_minutes(trained)} of training and {_minutes(measuring)} of "
         f"measuring, less what an earlier run in {setting.workdir} has done.",
         flush=True,
     )
+
+
+def gradients(recipe: Recipe, size: int) -> float:
+    """How many images' gradients a run takes, on a training split of that size."""
+    total = recipe.epochs * ((recipe.train_examples or size) // recipe.batch_size)
+    return recipe.batch_size * sum(work(recipe, step, total) for step in range(total))
 
 
 def _seconds_per_gradient(setting: Setting, defence: keras.Model, threat: ThreatModel) -> float:

@@ -10,7 +10,7 @@ the field's; its number of epochs is not given.
 from dataclasses import replace
 
 from keras_aaa.names import lookup
-from keras_aaa.training import Recipe
+from keras_aaa.training import Loss, Recipe
 
 RECIPE_NAMES = ("smoke", "quick", "fast", "paper")
 
@@ -168,3 +168,13 @@ def recipe_for(dataset: str, job: str, name: str) -> Recipe:
         ValueError: lists the names there are.
     """
     return lookup(f"recipe for {job} training on {dataset}", name, RECIPES[dataset, job])
+
+
+def weighed(loss: Loss, recipe: Recipe) -> Loss:
+    """Return the loss with the recipe's weight of its mse term, if it has both, and temperature."""
+    both = loss.ce and loss.mse
+    return replace(
+        loss,
+        mse=recipe.mse_weight if both else loss.mse,
+        temperature=recipe.temperature if loss.ce else loss.temperature,
+    )

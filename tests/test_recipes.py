@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments.common_flags import weighed
 from experiments.paper import paper_accuracy
-from experiments.recipes import RECIPE_NAMES, RECIPES, recipe_for
+from experiments.recipes import RECIPE_NAMES, RECIPES, recipe_for, weighed
 from experiments.revisiting.roles import ROLES
 from experiments.revisiting.study import STUDIES as REVISITING
 from experiments.studies import STUDIES

@@ -58,7 +58,7 @@ from keras_aaa.threat_model import threat_for
 
 FLAGS = flags.FLAGS
 define_run_flags()
-define_recipe_flags()
+define_recipe_flags(without=("mse_weight", "temperature"))  # the roles have losses of their own
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list(
     "only",
