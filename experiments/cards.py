@@ -44,7 +44,7 @@ def artefact_card(
             "command": result["command"],
             "recipe_name": result["recipe"],
             "adversarial": identity["threat"] is not None,
-            **{key: identity[key] for key in ("recipe", "loss", "precision", "start")},
+            **{key: identity[key] for key in ("recipe", "loss", "then", "precision", "start")},
             **{key: run.record[key] for key in ("training_seconds", "examples_per_second")},
             "history": run.record["history"],
         },

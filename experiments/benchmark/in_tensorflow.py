@@ -53,7 +53,7 @@ def our_training(subject: Subject, job: Job, precision: str):
     def run(images, labels):
         size = len(images)
         if size not in steps:  # the loss is divided by the batch
-            steps[size] = tf.function(make_step(task, optimizer, size, precision))
+            steps[size] = tf.function(make_step(task, {task.loss: optimizer}, size, precision))
         noise = tf.random.uniform(images.shape, -1.0, 1.0)
         eps, step_size = tf.constant(subject.threat.eps), tf.constant(job.step_size)
         sums = steps[size](

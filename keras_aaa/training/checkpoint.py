@@ -1,9 +1,10 @@
-"""Checkpoints of a run: weights, optimizer, position and history, written atomically."""
+"""Checkpoints of a run: weights, optimizers, position and history, written atomically."""
 
 import json
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Checkpointer:
         folder: where the checkpoints lie; made if it is not there. Of several workers' processes
             all must see the same.
         model: the trained model.
-        optimizer: its optimizer, already built.
+        optimizers: its optimizers, already built, the one of the first loss first.
         progress: the run's position, saved with the weights.
         seconds: the time between saves within an epoch.
         writes: whether this process writes them; of several workers one does.
@@ -54,15 +55,16 @@ class Checkpointer:
         self,
         folder: Path,
         model: keras.Model,
-        optimizer,
+        optimizers: Sequence[keras.optimizers.Optimizer],
         progress: Progress,
         seconds: float = SECONDS_BETWEEN,
         writes: bool = True,
     ):
         self.folder = folder
         self._seconds, self._writes = seconds, writes
+        first, *others = optimizers
         self._checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=optimizer, progress=_SavedProgress(progress)
+            model=model, optimizer=first, others=others, progress=_SavedProgress(progress)
         )
         self._progress = progress
         self._saved_at = time.monotonic()

@@ -1,6 +1,6 @@
 """The training step: attack, loss, gradient, update, as one tf.function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
@@ -9,11 +9,15 @@ from keras_aaa.attacks.logit_losses import cross_entropy
 from keras_aaa.attacks.loop import ascend
 from keras_aaa.attacks.pgd import steepest_ascent
 from keras_aaa.models.fast_copy import fast_copy, freeze
+from keras_aaa.training.losses import Loss
 from keras_aaa.training.task import Task
 
 
 def make_step(
-    task: Task, optimizer: keras.optimizers.Optimizer, batch_size: int, precision: str
+    task: Task,
+    optimizers: Mapping[Loss, keras.optimizers.Optimizer],
+    batch_size: int,
+    precision: str,
 ) -> Callable:
     """Return the replica's step function.
 
@@ -23,7 +27,8 @@ def make_step(
 
     Args:
         task: what to train.
-        optimizer: built for the trained model's variables. Its apply() sums over replicas.
+        optimizers: one for each of task.losses, built for the trained model's variables. Their
+            apply() sums over replicas.
         batch_size: global; the loss is divided by it.
         precision: "float32" or "bfloat16".
 
@@ -71,7 +76,7 @@ def make_step(
             [variable.value for variable in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        optimizer.apply(gradients, variables)
+        optimizers[loss].apply(gradients, variables)
         return losses, logits
 
     def step(images, labels, noise, reach, eps, attack_steps, attack_step_size, classifier):

@@ -25,7 +25,9 @@ class Task:
         threat: the ball of the training attack, or None.
         joint: a model with two outputs, logits and reconstruction, to train by itself.
         then: losses minimised after `loss` in each step, on the same images, each by an update of
-            its own (Revisiting's alternating method: ce, then mse gamma times).
+            its own with an optimizer of its own (Revisiting's alternating method: ce, then mse
+            gamma times). One optimizer for all would let the momentum of one loss move what the
+            update for another has no gradient for.
     """
 
     classifiers: tuple[keras.Model, ...]
@@ -55,6 +57,11 @@ class Task:
         if self.joint is not None:
             return self.joint
         return self.autoencoder if self.autoencoder is not None else self.classifiers[0]
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """The different losses that are minimised, `loss` first."""
+        return tuple(dict.fromkeys((self.loss, *self.then)))
 
     def defences(self) -> list[keras.Model]:
         """Return each classifier, behind the autoencoder where there is one."""

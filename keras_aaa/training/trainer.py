@@ -80,10 +80,9 @@ def train(
 
     model = task.trained
     with strategy.scope():
-        optimizer = _optimizer(recipe)
-        optimizer.build(model.trainable_variables)
+        optimizers = {loss: _optimizer(recipe, model) for loss in task.losses}
         # Stock callbacks look for model.optimizer; fit() itself is never used.
-        model.compile(optimizer=optimizer)
+        model.compile(optimizer=optimizers[task.loss])
     # Not in the scope: the variables of fast copies hold nothing and need no mirrors.
     validate = Validator(task, *validation_data, recipe, precision, strategy)
 
@@ -95,12 +94,18 @@ def train(
         steps_per_epoch,
         progress,
         Checkpointer(
-            folder, model, optimizer, progress, checkpoint_seconds, writes=is_chief(strategy)
+            folder,
+            model,
+            tuple(optimizers.values()),
+            progress,
+            checkpoint_seconds,
+            writes=is_chief(strategy),
         ),
         keras.callbacks.CallbackList(
             list(callbacks), model=model, epochs=recipe.epochs, steps=steps_per_epoch, verbose=0
         ),
-        _distributed_step(task, optimizer, recipe.batch_size, precision, strategy),
+        tuple(optimizers.values()),
+        _distributed_step(task, optimizers, recipe.batch_size, precision, strategy),
     )
     if loop.checkpoints.restore() and progress.step < loop.total:
         logging.warning("Resuming %s at step %d of %d.", workdir, progress.step, loop.total)
@@ -128,7 +133,7 @@ def train(
                 # A classifier's own Python code failed (a query), before it could change a weight.
                 loop.checkpoints.save()
                 raise
-            rate = float(optimizer.learning_rate.numpy())
+            rate = float(model.optimizer.learning_rate.numpy())
             logs = {**means, "learning_rate": rate, **figures}
             if epoch >= recipe.eps_warmup_epochs:
                 _check_collapse(logs, epoch)
@@ -142,11 +147,12 @@ def train(
     return progress
 
 
-def _optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
+def _optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
     optimizer = keras.optimizers.Adam(
         recipe.learning_rate, weight_decay=recipe.weight_decay or None
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(model.trainable_variables)
     return optimizer
 
 
@@ -160,6 +166,7 @@ class _Loop:
     progress: Progress
     checkpoints: Checkpointer
     report: keras.callbacks.CallbackList
+    optimizers: tuple[keras.optimizers.Optimizer, ...]
     run_step: Callable
 
     @property
@@ -206,7 +213,8 @@ class _Loop:
         if recipe.schedule != "constant":
             val_losses = [row["val_loss"] for row in progress.history]
             rate = learning_rate(recipe, step, self.total, val_losses)
-            task.trained.optimizer.learning_rate = rate
+            for optimizer in self.optimizers:
+                optimizer.learning_rate = rate
         attack = attack_settings(recipe, step, self.total)
         fraction = eps_fraction(recipe, step, self.steps_per_epoch)
         eps = fraction * (task.threat.eps if task.threat else 0.0)
@@ -234,8 +242,8 @@ class _Loop:
         return ending
 
 
-def _distributed_step(task, optimizer, batch_size, precision, strategy):
-    step = make_step(task, optimizer, batch_size, precision)
+def _distributed_step(task, optimizers, batch_size, precision, strategy):
+    step = make_step(task, optimizers, batch_size, precision)
 
     # One graph a classifier: its index is a Python int.
     @tf.function
