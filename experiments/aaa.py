@@ -30,7 +30,7 @@ from experiments.aaa_models import (
     classifiers,
     origin,
 )
-from experiments.cards import artefact_card, card_measurements, publish
+from experiments.cards import artefact_card, card_measurements, publish, save
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
@@ -266,10 +266,9 @@ def _save(setting: Setting, study: Study, models: Models, result: dict) -> None:
     root = setting.workdir / "zoo"
     autoencoders = [run.name for run in models.autoencoders.values()]
     for run in models.all():
-        if run.record and not (root / run.name).exists():
+        if run.record:
             source = models.classifiers[study.source] if run.name in autoencoders else None
-            card = artefact_card(run, source, result)
-            zoo.save(run.model, run.name, card, root, classifier=source and source.model)
+            save(run, artefact_card(run, source, result), root, source)
 
 
 if __name__ == "__main__":

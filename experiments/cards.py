@@ -1,7 +1,10 @@
 """The zoo card of a trained model, from its run's record and what was measured of it."""
 
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import zoo
 from experiments.runs import Trained
 from zoo import artefact, index, store
 from zoo.card import Card, Measurement, Model
@@ -57,6 +60,19 @@ def artefact_card(
 
 def _model(run: Trained) -> Model:
     return Model(run.name, run.architecture.name, dict(run.architecture.sizes))
+
+
+def save(run: Trained, card: Card, root: Path, source: Trained | None = None) -> None:
+    """Save an artefact under root, in place of what the same run left there before.
+
+    Args:
+        run: the trained model.
+        card: of artefact_card.
+        root: the run's own zoo folder.
+        source: the source classifier, for an autoencoder.
+    """
+    shutil.rmtree(root / card.name, ignore_errors=True)
+    zoo.save(run.model, card.name, card, root, classifier=source and source.model)
 
 
 def card_measurements(model: str, result: dict) -> tuple[Measurement, ...]:

@@ -14,7 +14,7 @@ from keras_aaa.models.precision import POLICIES, choose_precision
 from keras_aaa.training import Recipe
 from keras_aaa.training.checkpoint import SECONDS_BETWEEN
 from keras_aaa.training.distribution import START_SECONDS, STRATEGIES, choose_strategy
-from keras_aaa.training.recipe import LEARNING_RATE_SCHEDULES
+from keras_aaa.training.recipe import ATTACK_FIELDS, LEARNING_RATE_SCHEDULES
 
 FLAGS = flags.FLAGS
 
@@ -97,7 +97,12 @@ def define_start_from() -> None:
 
 
 def overridden(recipe: Recipe) -> Recipe:
-    """Return the recipe with the fields that were given as flags."""
+    """Return the recipe with the fields that were given as flags.
+
+    Those about the training attack leave a recipe without one as it is.
+    """
     names = [field.name for field in dataclasses.fields(Recipe) if field.name in FLAGS]
     given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    if not recipe.attack_steps:
+        given = {name: value for name, value in given.items() if name not in ATTACK_FIELDS}
     return dataclasses.replace(recipe, **given)

@@ -107,6 +107,7 @@ _CIFAR_SMOKE = replace(
 
 _NATURAL = Recipe(epochs=12, attack_steps=0, decay_from=0.3)
 _NATURAL_PAPER = Recipe(epochs=100, schedule="plateau", attack_steps=0)
+_CIFAR_NATURAL_PAPER = replace(_NATURAL_PAPER, shift=4, flip=1)
 _NATURAL_AUGMENTED = Recipe(
     epochs=20,
     attack_steps=0,
@@ -145,11 +146,11 @@ RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {
     ("fashion_mnist", "adversarial"): _FASHION_ATTACKED,
     ("fashion_mnist", "aaa"): _FASHION_ATTACKED,
     ("cifar10", "natural"): _sizes(
-        _NATURAL_SMOKE, _NATURAL_AUGMENTED, _NATURAL_AUGMENTED, _NATURAL_PAPER
+        _NATURAL_SMOKE, _NATURAL_AUGMENTED, _NATURAL_AUGMENTED, _CIFAR_NATURAL_PAPER
     ),
-    ("cifar10", "deep"): _sizes(_NATURAL_SMOKE, _DEEP, _DEEP, _NATURAL_PAPER),
+    ("cifar10", "deep"): _sizes(_NATURAL_SMOKE, _DEEP, _DEEP, _CIFAR_NATURAL_PAPER),
     ("cifar10", "reconstruction"): _sizes(
-        _NATURAL_SMOKE, _RECONSTRUCTION, _RECONSTRUCTION, _NATURAL_PAPER
+        _NATURAL_SMOKE, _RECONSTRUCTION, _RECONSTRUCTION, _CIFAR_NATURAL_PAPER
     ),
     ("cifar10", "adversarial"): _CIFAR_ATTACKED,
     ("cifar10", "aaa"): _sizes(

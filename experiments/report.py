@@ -59,7 +59,9 @@ def rewritten(pages: list[str], folder: Path) -> list[str]:
 
     def block(match: re.Match) -> str:
         begin, patterns, end = match.groups()
-        chosen = [n for n in names if any(fnmatch(n, pattern) for pattern in patterns.split())]
+        # In the order of the patterns, each name once.
+        fitting = [n for pattern in patterns.split() for n in names if fnmatch(n, pattern)]
+        chosen = list(dict.fromkeys(fitting))
         shown.extend(chosen)
         return f"{begin}{markdown([folder / f'{name}.json' for name in chosen])}{end}"
 

@@ -90,6 +90,8 @@ def test_cells_are_crafted_on_one_model_scored_on_another_and_kept(
     black = measured.measured(attack, small_classifier, other, images, labels, tmp_path)
     assert white["correct"] < black["correct"] <= 16
     assert 0 < white["mean_l2"] <= 28 * 80 / 255
+    stands = measured.standing(attack, small_classifier, other, images, labels, tmp_path)
+    assert stands.sum() == black["correct"]
     clean = measured.measured(
         Attack("clean"), small_classifier, small_classifier, images, labels, tmp_path
     )
@@ -130,6 +132,8 @@ def test_tables_give_mean_deviation_and_the_papers_number():
         cell
         | {"table": "D", "row": "DeepFool", "values": [0.0, 0.0], "unit": "fraction"}
         | {"paper": 0.0088, "measured": [{"mean_l2": 1.0}, {"mean_l2": 2.0}]},
+        # The same attack on fewer examples is a row of its own.
+        cell | {"values": [0.4, 0.4], "unit": "fraction", "paper": None, "examples": 10},
         cell | {"table": "G", "values": [1e-3, 3e-3], "unit": "absolute", "paper": 8.9e-4},
     ]
     sanity = {
@@ -154,7 +158,10 @@ def test_tables_give_mean_deviation_and_the_papers_number():
     assert first == (
         "T; mean ± deviation of 2 seeds; in brackets the paper's",
         ["", "n", "C", "AE-C"],
-        [["FGSM", "1,000", "60.00 ± 14.14 (69.94)", "50.00 ± 0.00"]],
+        [
+            ["FGSM", "1,000", "60.00 ± 14.14 (69.94)", "50.00 ± 0.00"],
+            ["FGSM", "10", "40.00 ± 0.00", ""],
+        ],
     )
     assert far[0].endswith("; l2: the mean length of the perturbations, crafted in float32")
     assert far[2] == [["DeepFool", "1,000", "0.00 ± 0.00 (0.88), l2 1.50"]]
@@ -182,13 +189,17 @@ def test_tables_give_mean_deviation_and_the_papers_number():
 def test_the_command_trains_attacks_and_saves(tmp_path):
     command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}"]
     command += ["--recipe=smoke", "--epochs=1", "--seeds=2", "--eval_examples=20"]
-    command += ["--only=table2b,table4"]
+    command += ["--only=table2b,table4", "--attack_steps=1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    result = json.loads((tmp_path / "result.json").read_text())
+    result = json.loads((tmp_path / "table2b_table4.json").read_text())
     assert len(result["revisiting"]) == 4 * 2 + 2
     for cell in result["revisiting"]:
         assert len(cell["values"]) == 2 and cell["examples"] == 20
+    # The attack's flags are not for what is trained without one.
+    for name in ("classifier_seed0", "autoencoder_seed1"):
+        record = json.loads((tmp_path / name / "run.json").read_text())
+        assert record["identity"]["threat"] is None
     assert "(96.24)" in done.stdout and "(0.0043)" in done.stdout
 
 
@@ -204,6 +215,12 @@ def test_all_tables_and_figures_of_a_small_run(tmp_path):
     assert {row["model"] for row in result["zoo"]} == set(STUDIES["mnist"].zoo.values())
     assert set(result["sanity"]["evidence"]) == {"C", "AE-C"}
     assert result["sanity"]["examples"] == 40
+    looked_at = {check["check"]: check["figures"] for check in result["sanity"]["evidence"]["C"]}
+    assert looked_at["black_box_never_wins"]
+    fig4 = result["figures"]["fig4"]
+    assert fig4["sweep"][0] == 0 and len(fig4["panels"]["FGSM, black-box"]["C"]) == 8
+    white = fig4["panels"]["FGSM, white-box"]["C"]
+    assert white[0] == fig4["panels"]["PGD-40, white-box"]["C"][0]  # without an attack
     assert {path.name for path in (tmp_path / "zoo").iterdir()} == set(
         STUDIES["mnist"].zoo.values()
     )
@@ -213,7 +230,8 @@ def test_all_tables_and_figures_of_a_small_run(tmp_path):
     "arguments, message",
     [
         (["--only=table9"], "Unknown table or figure 'table9'"),
-        (["--seeds=1"], "--seeds: expected 2 or more for table2a, table2b, fig2, fig4, got 1"),
+        (["--seeds=1"], "--seeds: expected 2 or more for table2a, table2b, fig2, fig4"),
+        (["--seed=1"], "Unknown command line flag 'seed'"),
         (["--card_examples=10001"], "--card_examples: expected 0 to 10000"),
     ],
 )

@@ -6,9 +6,9 @@
     python -m experiments.revisiting --dataset=cifar10 --recipe=paper
 
 Models are trained when a table or figure first asks for them, one of each kind for each seed. A
-substitute for a black-box attack is the next seed's. The run's folder holds result.json, fig2.png,
-fig4.png, a folder for each model, and, if a table was asked for, zoo/: the first seed's models that
-a user could want.
+substitute for a black-box attack is the next seed's. The run's folder holds result.json (of a part
+named after it: table3a_table3b.json), fig2.png, fig4.png, a folder for each model, and, if a table
+was asked for, zoo/: the first seed's models that a user could want.
 A run that was broken off goes on where it was.
 
 Paper: Revisiting, Tables 1 to 4, Figures 2 and 4.
@@ -21,9 +21,8 @@ from pathlib import Path
 
 from absl import app, flags
 
-import zoo
 from experiments import common_flags
-from experiments.cards import artefact_card
+from experiments.cards import artefact_card, save
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
@@ -58,7 +57,8 @@ from keras_aaa.threat_model import threat_for
 
 FLAGS = flags.FLAGS
 define_run_flags()
-define_recipe_flags(without=("mse_weight", "temperature"))  # the roles have losses of their own
+# The roles have losses of their own, and --seeds says which seeds.
+define_recipe_flags(without=("mse_weight", "temperature", "seed"))
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list(
     "only",
@@ -72,14 +72,13 @@ flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that attacks
 flags.DEFINE_integer(
     "card_examples", 0, "Those for the cards of the zoo's models; 0 takes --eval_examples.", 0
 )
-flags.DEFINE_bool("from_zoo", False, "Take the first seed's models from the zoo where it has them.")
+flags.DEFINE_bool(
+    "from_zoo", False, "Take the first seed's models from the zoo, whose own recipes they are of."
+)
 
 # The defence by which a model of the zoo is measured.
 ZOO_DEFENCES = {"classifier": "C", "autoencoder": "AE-C", "gamma_2": "gamma 2"}
-NO_DEFENCE = (
-    "Not adversarially trained: it resists small perturbations better than a plain classifier, and "
-    "is no defence. PGD overstates what robustness there is.",
-)
+NO_DEFENCE = ("Not adversarially trained: no defence. PGD overstates what robustness there is.",)
 PLAIN = ("A plain classifier, trained without attacks: no defence.",)
 CAVEATS = {"classifier": PLAIN, "autoencoder": NO_DEFENCE, "gamma_2": NO_DEFENCE}
 
@@ -133,6 +132,7 @@ def main(argv):
     result = {
         "command": command_line("experiments.revisiting"),
         "dataset": FLAGS.dataset,
+        "stored_as": data.stored_as(FLAGS.dataset, FLAGS.data_dir),
         "recipe": FLAGS.recipe,
         "threat": {"norm": "linf", "eps": study.sanity / 255},
         "precision": {
@@ -146,12 +146,13 @@ def main(argv):
         "zoo": _of_zoo_models(run, study, for_cards) if for_zoo else [],
         "provenance": provenance(),
     }
-    write_json(setting.workdir / "result.json", result)
+    name = "_".join(FLAGS.only) or "result"
+    write_json(setting.workdir / f"{name}.json", result)
     if for_zoo:
         _save(run, study, result)
     forget_images(run.folder)
     print_tables(tables(result))
-    print(f"result.json, figures and models are in {setting.workdir}.")
+    print(f"{name}.json, figures and models are in {setting.workdir}.")
 
 
 def _check_seeds(study: Study, wanted: list[str]) -> None:
@@ -159,7 +160,10 @@ def _check_seeds(study: Study, wanted: list[str]) -> None:
     apart = [name for name in wanted if name in study.tables and study.tables[name].apart]
     apart += [name for name in wanted if name in study.figures]
     if FLAGS.seeds < 2 and apart:
-        raise ValueError(f"--seeds: expected 2 or more for {', '.join(apart)}, got {FLAGS.seeds}.")
+        raise ValueError(
+            f"--seeds: expected 2 or more for {', '.join(apart)}, whose substitutes are the next "
+            f"seed's; got {FLAGS.seeds}."
+        )
 
 
 def _draw(figure: dict, path: Path) -> None:
@@ -193,7 +197,7 @@ def _save(run: Run, study: Study, result: dict) -> None:
     """Save those of the first seed's models that are for users, with what is measured of them."""
     root = run.folder.parent / "zoo"
     for role, name in study.zoo.items():
-        if not run.models.was_trained(role, 0) or (root / name).exists():
+        if not run.models.was_trained(role, 0):
             continue
         trained = dataclasses.replace(_as_classifier(run.models.trained(role, 0)), name=name)
         before = None
@@ -203,7 +207,7 @@ def _save(run: Run, study: Study, result: dict) -> None:
         card = artefact_card(
             trained, before, result | {"measurements": result["zoo"]}, CAVEATS[role]
         )
-        zoo.save(trained.model, name, card, root, classifier=before and before.model)
+        save(trained, card, root, before)
 
 
 def _as_classifier(trained: Trained) -> Trained:

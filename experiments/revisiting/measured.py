@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -51,26 +50,30 @@ def measured(
         precision: "float32" or "bfloat16", of crafting; scored in float32. Attacks without a bound
             end just beyond a decision's edge, which bfloat16 puts elsewhere: they craft in float32.
     """
-    precision = precision if attack.eps is not None else "float32"
-    crafting = {
-        "attack": dataclasses.asdict(attack),
-        "parameters": parameters(attack),
-        "crafted_on": fingerprint(crafted_on),
-        "precision": precision,
-        "examples": len(labels),
-    }
-    key = crafting | {"target": fingerprint(target)}
+    key = _crafting(attack, crafted_on, len(labels), precision) | {"target": fingerprint(target)}
 
     def measure():
-        x_adv = images
-        if attack.name != "clean":
-            path = folder / IMAGES / f"{digest(crafting)}.npy"
-            x_adv = _kept_images(
-                path, lambda: _crafted(attack, crafted_on, images, labels, precision)
-            )
-        return _scored(target, images, x_adv, labels)
+        x_adv = _adversarial(attack, crafted_on, images, labels, folder, precision)
+        stands = _stands(target, images, x_adv, labels)
+        moved = np.reshape(np.asarray(x_adv) - np.asarray(images), (len(labels), -1))
+        length = float(np.linalg.norm(moved, axis=1).mean())
+        return Accuracy(int(stands.sum()), len(stands)).to_json() | {"mean_l2": length}
 
     return kept(folder, key, measure)
+
+
+def standing(
+    attack: Attack,
+    target: keras.Model,
+    crafted_on: keras.Model,
+    images,
+    labels,
+    folder: Path,
+    precision: str = "float32",
+) -> np.ndarray:
+    """Return which examples the target gets right, bool [n]; arguments as of `measured`."""
+    x_adv = _adversarial(attack, crafted_on, images, labels, folder, precision)
+    return _stands(target, images, x_adv, labels)
 
 
 def gradient_amplitude(defence: keras.Model, images, folder: Path) -> dict:
@@ -109,18 +112,35 @@ def forget_images(folder: Path) -> None:
     shutil.rmtree(folder / IMAGES, ignore_errors=True)
 
 
-def _scored(target, images, x_adv, labels) -> dict:
-    standing = correct(target, images, labels) & correct(target, x_adv, labels)
-    moved = np.reshape(np.asarray(x_adv) - np.asarray(images), (len(labels), -1))
-    length = float(np.linalg.norm(moved, axis=1).mean())
-    return Accuracy(int(standing.sum()), len(standing)).to_json() | {"mean_l2": length}
+def _stands(target, images, x_adv, labels) -> np.ndarray:
+    return correct(target, images, labels) & correct(target, x_adv, labels)
 
 
-def _kept_images(path: Path, craft_them: Callable[[], np.ndarray]) -> np.ndarray:
+def _precision(attack: Attack, precision: str) -> str:
+    return precision if attack.eps is not None else "float32"
+
+
+def _crafting(attack: Attack, model, examples: int, precision: str) -> dict:
+    """What adversarial images depend on."""
+    return {
+        "attack": dataclasses.asdict(attack),
+        "parameters": parameters(attack),
+        "crafted_on": fingerprint(model),
+        "precision": _precision(attack, precision),
+        "examples": examples,
+    }
+
+
+def _adversarial(attack: Attack, model, images, labels, folder: Path, precision: str):
+    """The images crafted on the model, which those kept for another target are too."""
+    if attack.name == "clean":
+        return images
+    name = digest(_crafting(attack, model, len(labels), precision))
+    path = folder / IMAGES / f"{name}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"writing-{path.name}")
-        np.save(temporary, craft_them())
+        np.save(temporary, _crafted(attack, model, images, labels, _precision(attack, precision)))
         temporary.replace(path)
     return np.load(path)
 

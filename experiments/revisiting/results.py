@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from experiments.paper import revisiting_value
-from experiments.revisiting.measured import gradient_amplitude, measured
+from experiments.revisiting.measured import gradient_amplitude, measured, parameters, standing
 from experiments.revisiting.models import Models
-from experiments.revisiting.study import PGD_STEPS, Attack, Figure, Study, Table
+from experiments.revisiting.study import Attack, Figure, Study, Table
 from keras_aaa.evaluation.sanity import Subject, report
 from keras_aaa.threat_model import ThreatModel
 
@@ -85,15 +85,15 @@ def figure_lines(run: Run, study: Study, figure: Figure) -> dict:
         panels[title] = {}
         for target, crafted_on in lines.items():
             points = [
-                run.values(Attack(attack, eps), target, crafted_on, apart, run.figure)
-                for eps in study.sweep
+                run.values(each, target, crafted_on, apart, run.figure)
+                for each in [Attack("clean"), *(Attack(attack, eps) for eps in study.sweep)]
             ]
             panels[title][target] = [[m["accuracy"] for m in seeds] for seeds in points]
     return {
         "title": f"{study.title}, {figure.title}",
         "seeds": run.seeds,
         "examples": run.figure,
-        "sweep": study.sweep,
+        "sweep": (0, *study.sweep),
         "panels": panels,
     }
 
@@ -103,18 +103,23 @@ def masking_signs(run: Run, study: Study) -> dict:
     eps = study.sanity / 255
     n = min(SANITY_EXAMPLES, run.examples)
     images, labels = run.images[:n], run.labels[:n]
-    alone = run.models.defence("C", 0)
-    subject = Subject(
-        alone,
-        images,
-        labels,
-        ThreatModel("linf", eps),
-        steps=PGD_STEPS,
-        step_size=2.5 * eps / PGD_STEPS,
-    )
-    behind = dataclasses.replace(subject, defence=run.models.defence("AE-C", 0), base=alone)
-    evidence = {
-        name: [dataclasses.asdict(each) for each in report(of)]
-        for name, of in (("C", subject), ("AE-C", behind))
-    }
-    return {"examples": len(labels), "evidence": evidence}
+    attack, alone, evidence = Attack("pgd", study.sanity), run.models.defence("C", 0), {}
+    for name, base in (("C", None), ("AE-C", alone)):
+        defence = run.models.defence(name, 0)
+        others = {}
+        if run.seeds > 1:  # Table 2 b's attack
+            apart = run.models.defence(name, 1)
+            others["black-box"] = standing(
+                attack, defence, apart, images, labels, run.folder, run.crafting
+            )
+        subject = Subject(
+            defence,
+            images,
+            labels,
+            ThreatModel("linf", eps),
+            **parameters(attack),
+            base=base,
+            others=others,
+        )
+        evidence[name] = [dataclasses.asdict(each) for each in report(subject)]
+    return {"examples": n, "evidence": evidence}

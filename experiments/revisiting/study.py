@@ -89,7 +89,7 @@ class Study:
         title: of the data set, which its tables' and figures' titles begin with.
         architectures: part -> architecture: classifier, substitute, autoencoder, joint.
         tables, figures: by the name that --only takes.
-        sweep: eps of the figures, 0 to 255.
+        sweep: eps of the figures besides 0, up to 255.
         gradient: columns of Table 4 there: defence -> key.
         zoo: role -> name of the first seed's model in the zoo.
         sanity: eps at which the signs of gradient masking are looked for, 0 to 255.
@@ -142,6 +142,7 @@ def _tables(dataset: str, small: float, large: float) -> dict[str, Table]:
             | {
                 Attack("carlini_wagner", costly=True): "cw_c0",
                 Attack("deepfool", costly=True): "deepfool",
+                Attack("pgd", small, costly=True): "",
                 Attack("autoattack", small, costly=True): "",
                 Attack("autoattack", large, costly=True): "",
             },
@@ -216,8 +217,10 @@ STUDIES = {
         architectures={
             "classifier": Architecture("lenet5"),
             "substitute": Architecture("lenet_like"),
-            "autoencoder": Architecture("pooled_autoencoder"),
-            "joint": Architecture("joint_network"),
+            # A latent of 7 * 7 * 8, half as many numbers as an image has: the paper's is to be
+            # "unable to reconstruct perfectly using dimensionality reduction" (section 3.1.2).
+            "autoencoder": Architecture("pooled_autoencoder", {"width": 8}),
+            "joint": Architecture("joint_network", {"width": 8}),
         },
         tables=_tables("mnist", 20, 80)
         | {
@@ -248,6 +251,7 @@ STUDIES = {
         architectures={
             "classifier": Architecture("vgg16"),
             "substitute": Architecture("resnet110"),
+            # A latent of 8 * 8 * 64, a third more numbers than an image has.
             "autoencoder": Architecture("pooled_autoencoder", {"width": 64}),
         },
         tables=_tables("cifar10", 5, 10),

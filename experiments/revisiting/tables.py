@@ -27,9 +27,8 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         found = [cell for cell in cells if cell["table"] == title]
         columns = list(dict.fromkeys(cell["column"] for cell in found))
         body = []
-        for row in dict.fromkeys(cell["row"] for cell in found):
-            at = {cell["column"]: cell for cell in found if cell["row"] == row}
-            n = next(iter(at.values()))["examples"]
+        for row, n in dict.fromkeys((cell["row"], cell["examples"]) for cell in found):
+            at = {c["column"]: c for c in found if (c["row"], c["examples"]) == (row, n)}
             body.append([row, f"{n:,}", *(_cell(at.get(column)) for column in columns)])
         note = "; in brackets the paper's" if any(c["paper"] is not None for c in found) else ""
         if any(c["row"] in UNBOUNDED for c in found):

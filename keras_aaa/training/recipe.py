@@ -6,6 +6,18 @@ from dataclasses import dataclass
 from keras_aaa.checks import check_number
 from keras_aaa.names import lookup
 
+# The fields that are about the training attack.
+ATTACK_FIELDS = (
+    "attack_steps",
+    "attack_step_size",
+    "start_noise",
+    "attack_ball",
+    "late_from",
+    "late_attack_steps",
+    "late_attack_step_size",
+    "eps_warmup_epochs",
+    "validation_steps",
+)
 LEARNING_RATE_SCHEDULES = ("constant", "plateau", "linear", "cosine")
 
 
