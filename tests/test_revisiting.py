@@ -185,21 +185,29 @@ def test_tables_give_mean_deviation_and_the_papers_number():
     assert "; one seed;" in title and body == [["FGSM", "1,000", "50.00 (69.94)"]]
 
 
+def test_the_attacks_flags_leave_plain_models_alone(tmp_path):
+    command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}"]
+    command += ["--recipe=smoke", "--epochs=1", "--train_examples=64", "--seeds=1"]
+    command += ["--only=table4", "--eval_examples=5", "--attack_steps=2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in ("classifier_seed0", "autoencoder_seed0"):
+        identity = json.loads((tmp_path / name / "run.json").read_text())["identity"]
+        assert identity["threat"] is None and identity["recipe"]["attack_steps"] == 0
+    assert len(json.loads((tmp_path / "table4.json").read_text())["revisiting"]) == 2
+
+
 @pytest.mark.slow
 def test_the_command_trains_attacks_and_saves(tmp_path):
     command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}"]
     command += ["--recipe=smoke", "--epochs=1", "--seeds=2", "--eval_examples=20"]
-    command += ["--only=table2b,table4", "--attack_steps=1"]
+    command += ["--only=table2b,table4"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads((tmp_path / "table2b_table4.json").read_text())
     assert len(result["revisiting"]) == 4 * 2 + 2
     for cell in result["revisiting"]:
         assert len(cell["values"]) == 2 and cell["examples"] == 20
-    # The attack's flags are not for what is trained without one.
-    for name in ("classifier_seed0", "autoencoder_seed1"):
-        record = json.loads((tmp_path / name / "run.json").read_text())
-        assert record["identity"]["threat"] is None
     assert "(96.24)" in done.stdout and "(0.0043)" in done.stdout
 
 
