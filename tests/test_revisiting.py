@@ -73,7 +73,7 @@ def test_the_first_seeds_models_may_be_those_of_the_zoo(digits):
     # No setting and no recipes: it could train nothing.
     models = Models(None, STUDIES["mnist"], {}, threat_for("mnist"), from_zoo=True)
     images, labels = digits[0][:50], digits[1][:50]
-    for name in ("C", "AE-C", "gamma 2"):
+    for name in ("C", "AE-C", "lambda 1"):
         assert correct(models.defence(name, 0), images, labels).sum() >= 48
     assert fingerprint(models.defence("C", 0)) == fingerprint(zoo.load("mnist_lenet5"))
     assert models.was_asked_for("autoencoder", 0) and not models.was_trained("autoencoder", 0)

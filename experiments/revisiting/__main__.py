@@ -77,10 +77,10 @@ flags.DEFINE_bool(
 )
 
 # The defence by which a model of the zoo is measured.
-ZOO_DEFENCES = {"classifier": "C", "autoencoder": "AE-C", "gamma_2": "gamma 2"}
+ZOO_DEFENCES = {"classifier": "C", "autoencoder": "AE-C", "lambda_1": "lambda 1"}
 NO_DEFENCE = ("Not adversarially trained: no defence. PGD overstates what robustness there is.",)
 PLAIN = ("A plain classifier, trained without attacks: no defence.",)
-CAVEATS = {"classifier": PLAIN, "autoencoder": NO_DEFENCE, "gamma_2": NO_DEFENCE}
+CAVEATS = {"classifier": PLAIN, "autoencoder": NO_DEFENCE, "lambda_1": NO_DEFENCE}
 
 
 def main(argv):

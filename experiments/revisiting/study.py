@@ -243,7 +243,7 @@ STUDIES = {
         zoo={
             "classifier": "mnist_lenet5",
             "autoencoder": "ae_mnist_l2",
-            "gamma_2": "mnist_joint",  # the most robust of the joint networks in the paper
+            "lambda_1": "mnist_joint",
         },
     ),
     "cifar10": Study(
