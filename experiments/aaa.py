@@ -8,7 +8,7 @@
 The run's folder holds result.json (everything measured), training.png, reconstructions.png, a
 folder with checkpoints and curves for each model trained, and zoo/, the trained models as
 SavedModels with their cards. A run that was broken off goes on where it was. Only the paper recipe
-takes VGG-19 at its full width; the others take half of it.
+takes VGG-19 at its full width; the others take a quarter of it.
 
 Paper: AAA Tables 1 to 8.
 """

@@ -148,7 +148,9 @@ STUDIES = {
             ),
             "cifar10_mixer": Table("cifar10_mixer", ()),
         },
-        small={"cifar10_vgg19": {"width": 32}},
+        # Dropout keeps so narrow a VGG from learning: 600 updates with it end at 27 % of the training
+        # images, without it at 48.
+        small={"cifar10_vgg19": {"width": 16, "dropout": 0.0}},
     ),
 }
 

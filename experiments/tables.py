@@ -34,7 +34,7 @@ TITLES = {
     "table5_fashion_mnist_transfer_fc": "Fashion-MNIST, the FC target classifier (AAA Table 5)",
     "cifar10_resnet": "CIFAR-10, white-box on the source classifier, ResNet (AAA Tables 6 and 8)",
     "cifar10_vgg19": "CIFAR-10, VGG-19 (AAA Tables 7 and 8)",
-    "cifar10_vgg19_small": "CIFAR-10, VGG-19 of half the width (AAA Tables 7 and 8)",
+    "cifar10_vgg19_small": "CIFAR-10, VGG-19 of a quarter of the width (AAA Tables 7 and 8)",
     "cifar10_dnn": "CIFAR-10, DNN (AAA Tables 7 and 8)",
     "table9_knn_mnist": "MNIST with kNN reconstruction (AAA Table 9)",
     "table10_knn_transfer_fc_mnist": "MNIST with kNN reconstruction, FC target (AAA Table 10)",

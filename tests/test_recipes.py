@@ -51,7 +51,7 @@ def test_a_reduced_study_says_which_classifiers_are_small():
     whole = STUDIES["cifar10"]
     reduced = whole.reduced()
     assert list(reduced.classifiers) == ["cifar10_resnet", "cifar10_vgg19_small", "cifar10_dnn"]
-    assert reduced.classifiers["cifar10_vgg19_small"].sizes == {"width": 32}
+    assert reduced.classifiers["cifar10_vgg19_small"].sizes == {"width": 16, "dropout": 0.0}
     assert reduced.classifiers["cifar10_resnet"] == whole.classifiers["cifar10_resnet"]
     table = reduced.tables["cifar10_vgg19_small"]
     assert table.key in TITLES and table.key != whole.tables["cifar10_vgg19"].key

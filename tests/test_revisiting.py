@@ -237,9 +237,13 @@ def test_all_tables_and_figures_of_a_small_run(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--only=table9"], "Unknown table or figure 'table9'"),
+        (["--only=table9"], "Unknown table or figure on mnist 'table9'"),
         (["--seeds=1"], "--seeds: expected 2 or more for table2a, table2b, fig2, fig4"),
         (["--seed=1"], "Unknown command line flag 'seed'"),
+        (
+            ["--eval_examples=20", "--costly_examples=21"],
+            "--costly_examples: expected at most the 20",
+        ),
         (["--card_examples=10001"], "--card_examples: expected 0 to 10000"),
     ],
 )

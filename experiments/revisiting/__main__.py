@@ -89,7 +89,7 @@ def main(argv):
     makers = {**study.tables, "table4": None, **study.figures, "sanity": None}
     wanted = FLAGS.only or list(makers)
     for name in wanted:
-        lookup("table or figure", name, makers)
+        lookup(f"table or figure on {FLAGS.dataset}", name, makers)
     _check_seeds(study, wanted)
     setting, threat = run_setting("revisiting"), threat_for(FLAGS.dataset)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
@@ -110,8 +110,8 @@ def main(argv):
         images.numpy(),
         labels.numpy(),
         count,
-        min(FLAGS.costly_examples, count),
-        min(FLAGS.figure_examples, count),
+        _at_most(count, "costly_examples"),
+        _at_most(count, "figure_examples"),
         setting.workdir / "measured",
         FLAGS.seeds,
         FLAGS.crafting,
@@ -153,6 +153,15 @@ def main(argv):
     forget_images(run.folder)
     print_tables(tables(result))
     print(f"{name}.json, figures and models are in {setting.workdir}.")
+
+
+def _at_most(count: int, flag: str) -> int:
+    """The flag's value; its default gives way to fewer --eval_examples, a given one does not."""
+    if FLAGS[flag].present and FLAGS[flag].value > count:
+        raise ValueError(
+            f"--{flag}: expected at most the {count} of --eval_examples; got {FLAGS[flag].value}."
+        )
+    return min(FLAGS[flag].value, count)
 
 
 def _check_seeds(study: Study, wanted: list[str]) -> None:
