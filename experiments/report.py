@@ -18,7 +18,7 @@ from absl import app, flags
 from experiments.benchmark.tables import tables as benchmark_tables
 from experiments.console import friendly
 from experiments.revisiting.tables import tables as revisiting_tables
-from experiments.tables import tables
+from experiments.tables import schedule_tables, tables
 
 BLOCK = re.compile(r"(<!-- results: (?!end)([^>]*?) -->\n).*?(<!-- results: end -->)", re.DOTALL)
 RESULTS = Path(__file__).parent / "results"
@@ -28,6 +28,7 @@ TABLES = {
     "measurements": tables,
     "benchmark": benchmark_tables,
     "revisiting": revisiting_tables,
+    "schedules": schedule_tables,
 }
 
 FLAGS = flags.FLAGS

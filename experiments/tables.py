@@ -87,6 +87,33 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         yield _searches(result)
 
 
+def schedule_tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Yield (title, header, rows of cells) of what experiments.schedules compared."""
+    done = [row for row in result["schedules"] if "accuracies" in row]
+    steps = [row["accuracies"][-1]["steps"] for row in done][:1]
+    header = ["", "steps", "epochs", "minutes", "clean", *(f"PGD-{count}" for count in steps)]
+    body = []
+    for row in result["schedules"]:
+        recipe = row["recipe"]
+        late = recipe["late_from"] < 1
+        cells = [
+            row["attack"],
+            f"{recipe['attack_steps']}" + f", then {recipe['late_attack_steps']}" * late,
+            f"{recipe['epochs']}",
+        ]
+        if row in done:
+            accuracies = [f"{100 * found['accuracy']:.1f}" for found in row["accuracies"]]
+            cells += [f"{row['seconds'] / 60:.1f}", *accuracies]
+        else:
+            cells += ["collapsed", "", *("" for _ in steps)]
+        body.append(cells)
+    title = (
+        f"{DATASETS[result['dataset']]}, {result['model']} trained under attacks of the same work; "
+        f"eps {result['threat']['eps']:.4g}, n = {result['examples']:,} validation images"
+    )
+    yield title, header, body
+
+
 def _searches(result: dict) -> tuple[str, list[str], list[list[str]]]:
     """What neighbours cost, and how many of the true ones are found."""
     rows = result["searches"]
