@@ -54,18 +54,21 @@ def export_defence(autoencoder: keras.Model, classifier: keras.Model, folder: Pa
 
 
 def _stored(archive: keras.export.ExportArchive, name: str, model: keras.Model) -> Callable:
-    """Add a model's weights as the collection `name`; return it as a function of images alone."""
+    """Add a model's weights as the collection `name`; return it as a function of images alone.
+
+    Weights are what set_weights() takes: a dropout layer's random state, a variable too, is none.
+    """
     kept = [
         # Not the Keras variables, and no track(): either would write every weight a second time.
         tf.Variable(tf.cast(v.value, tf.float16)) if is_half(v.value) else v.value
-        for v in model.variables
+        for v in model.weights
     ]
     archive.add_variable_collection(name, kept)
 
     def call(images):
         values = [
             (variable, tf.cast(stored, variable.dtype))
-            for variable, stored in zip(model.variables, kept, strict=True)
+            for variable, stored in zip(model.weights, kept, strict=True)
         ]
         with keras.StatelessScope(state_mapping=values):
             return model(images, training=False)

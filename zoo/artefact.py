@@ -40,9 +40,9 @@ def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: 
     for described, given in ((card.model, model), (card.classifier, classifier)):
         if described is not None and given is not None:
             expected = [
-                tuple(v.shape) for v in build(described.architecture, **described.sizes).variables
+                tuple(v.shape) for v in build(described.architecture, **described.sizes).weights
             ]
-            if expected != [tuple(v.shape) for v in given.variables]:
+            if expected != [tuple(v.shape) for v in given.weights]:
                 raise ValueError(f"card: {described} does not describe the model {given.name!r}.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
@@ -104,7 +104,7 @@ def read(
         model.set_weights(
             [
                 stored.get_tensor(f"{collection}/{index}/.ATTRIBUTES/VARIABLE_VALUE")
-                for index in range(len(model.variables))
+                for index in range(len(model.weights))
             ]
         )
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
