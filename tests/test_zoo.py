@@ -90,6 +90,26 @@ def test_rounded_kernels_are_stored_in_half_the_bytes_and_come_back(tmp_path, di
     )
 
 
+def test_a_model_with_dropout_comes_back(tmp_path):
+    sizes = {"input_shape": (32, 32, 3), "width": 2, "dense": 8}
+    model = build("dnn", **sizes)
+    described = card(
+        name="dnn_test",
+        kind="classifier",
+        model=zoo.Model("dnn_test", "dnn", sizes),
+        classifier=None,
+        measured=(),
+    )
+    zoo.save(model, "dnn_test", described, tmp_path)
+    images = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
+    expected = model(images).numpy()
+    loaded = zoo.load("dnn_test", root=tmp_path)
+    np.testing.assert_array_equal(expected, loaded(images))
+    served = tf.saved_model.load(str(tmp_path / "dnn_test" / "1")).signatures["serving_default"]
+    logits = served(images=tf.constant(images))["logits"]
+    np.testing.assert_allclose(expected, logits, rtol=1e-5, atol=1e-6)
+
+
 def test_trainable_only_if_asked(saved):
     assert not zoo.load("aaa_mnist_test", root=saved[0]).trainable_variables
     assert zoo.load("aaa_mnist_test", root=saved[0], trainable=True).trainable_variables
