@@ -39,7 +39,7 @@ from experiments.common_flags import (
     run_setting,
     test_examples,
 )
-from experiments.console import command_line, friendly, print_tables
+from experiments.console import friendly, print_tables, record
 from experiments.estimate import announce
 from experiments.measure import measure, parts
 from experiments.paper import paper_accuracy
@@ -54,7 +54,7 @@ from keras_aaa.figures import training_curves
 from keras_aaa.models import ARCHITECTURES, build, defend
 from keras_aaa.models.precision import POLICIES
 from keras_aaa.names import lookup
-from keras_aaa.results import provenance, write_json
+from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training import LOSSES
 
@@ -116,22 +116,18 @@ def main(argv):
     measurements, seconds = _measure(setting, study, models, images, labels, threat, test)
     if not setting.chief:
         return
-    result = {
-        "command": command_line("experiments.aaa"),
-        "dataset": FLAGS.dataset,
-        "stored_as": data.stored_as(FLAGS.dataset, FLAGS.data_dir),
+    result = record(
+        "experiments.aaa",
+        dataset=FLAGS.dataset,
+        threat=threat,
+        training=setting.precision,
+        crafting=FLAGS.crafting,
+    ) | {
         "recipe": FLAGS.recipe,
-        "threat": {"norm": threat.norm, "eps": threat.eps},
         "test": {"steps": list(test.steps), "step_size": test.step_size, "seed": test.seed},
-        "precision": {
-            "training": setting.precision,
-            "crafting": FLAGS.crafting,
-            "scoring": "float32",
-        },
         "models": {run.name: origin(run) for run in models.all()},
         "measurements": measurements,
         "seconds": seconds,
-        "provenance": provenance(),
     }
     write_json(setting.workdir / "result.json", result)
     _save(setting, study, models, result)

@@ -37,7 +37,7 @@ from experiments.common_flags import (
     run_setting,
     test_examples,
 )
-from experiments.console import command_line, friendly, print_tables
+from experiments.console import friendly, print_tables, record
 from experiments.measure import measure
 from experiments.recipes import recipe_for, weighed
 from experiments.runs import Setting, Trained, of_zoo, train_in_folder
@@ -50,7 +50,7 @@ from keras_aaa.evaluation import PgdTest
 from keras_aaa.figures import line_chart
 from keras_aaa.names import lookup
 from keras_aaa.rest import rest_query
-from keras_aaa.results import provenance, write_json
+from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training import LOSSES, Recipe
 
@@ -81,17 +81,18 @@ def main(argv):
     rows = _measure(setting, study, runs, behind, threat)
     if not setting.chief:
         return
-    result = {
-        "command": command_line("experiments.black_box"),
-        "dataset": FLAGS.dataset,
+    result = record(
+        "experiments.black_box",
+        dataset=FLAGS.dataset,
+        threat=threat,
+        training="float32",
+        crafting="float32",
+    ) | {
         "target": target,
         "recipe": FLAGS.recipe,
-        "threat": {"norm": threat.norm, "eps": threat.eps},
-        "precision": {"training": "float32", "crafting": "float32", "scoring": "float32"},
         "queries": asked,
         "measurements": rows,
         "seconds": {n: r.record["training_seconds"] for n, r in runs.items() if r.record},
-        "provenance": provenance(),
     }
     write_json(setting.workdir / "result.json", result)
     _draw(rows, queries, setting.workdir / "queries.png")

@@ -1,5 +1,6 @@
-"""What every command does at its edges: errors in one line, its tables, what repeats it."""
+"""What every command does at its edges: errors in one line, its record, its tables."""
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -9,6 +10,9 @@ from absl import flags, logging
 from rich.console import Console
 from rich.table import Table
 
+from keras_aaa import data
+from keras_aaa.results import provenance
+from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Preempted, TrainingError
 from keras_aaa.training.distribution import RESTART
 
@@ -56,6 +60,29 @@ def command_line(module: str) -> str:
     own = {flag.name: flag for group in given.values() for flag in group if flag.present}
     parts = [flag.serialize() for name, flag in sorted(own.items()) if name not in _NOT_PART]
     return " ".join([f"python -m {module}", *parts])
+
+
+def record(
+    module: str, *, dataset: str | None, threat: ThreatModel, **precision: str | None
+) -> dict:
+    """Return what every result begins with; the measurements are added to it.
+
+    Args:
+        module: the command's module, for the command that repeats it.
+        dataset: the data set's name; None for a user's own images.
+        threat: the ball.
+        **precision: what was computed in which: `training`, `crafting`; None where there was none.
+            Scoring is always float32.
+    """
+    computed = {what: name for what, name in precision.items() if name is not None}
+    return {
+        "command": command_line(module),
+        "dataset": dataset,
+        "stored_as": data.stored_as(dataset, flags.FLAGS.data_dir) if dataset else None,
+        "threat": dataclasses.asdict(threat),
+        "precision": {**computed, "scoring": "float32"} if computed else None,
+        "provenance": provenance(),
+    }
 
 
 def print_tables(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:

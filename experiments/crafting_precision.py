@@ -11,14 +11,14 @@ from pathlib import Path
 from absl import app, flags
 
 import zoo
-from experiments.console import command_line, friendly, print_tables
+from experiments.console import friendly, print_tables, record
 from experiments.measure import measure
 from experiments.studies import study_for
 from experiments.tables import tables
 from keras_aaa import data, defend
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.models.precision import POLICIES
-from keras_aaa.results import provenance, write_json
+from keras_aaa.results import write_json
 from keras_aaa.threat_model import threat_for
 
 FLAGS = flags.FLAGS
@@ -53,13 +53,9 @@ def main(argv):
         where = {"table": f"crafting_{card.dataset}", "row": f"crafted_{precision}"}
         where |= {"model": FLAGS.model, "classifier": card.classifier.name}
         rows += [{**where, **accuracy, "paper": None} for accuracy in measured["accuracies"]]
-    result = {
-        "command": command_line("experiments.crafting_precision"),
-        "threat": {"norm": threat.norm, "eps": threat.eps},
-        "precision": {"crafting": "both", "scoring": "float32"},
-        "measurements": rows,
-        "provenance": provenance(),
-    }
+    result = record(
+        "experiments.crafting_precision", dataset=card.dataset, threat=threat, crafting="both"
+    ) | {"measurements": rows}
     write_json(Path(FLAGS.workdir) / "result.json", result)
     print_tables(tables(result))
 

@@ -24,12 +24,11 @@ from rich.progress import Progress
 import zoo
 from experiments.attack_specs import NAMES, AttackSpec, is_seeded, parse
 from experiments.cards import measurement, publish
-from experiments.console import command_line, friendly, print_tables
+from experiments.console import friendly, print_tables, record
 from experiments.defences import load_defence, with_logits
 from experiments.examples import of_data_set, of_npz, threat_of
 from experiments.kept import digest
 from experiments.tables import tables
-from keras_aaa import data
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.evaluation import AutoAttack, autoattack, correct, craft
 from keras_aaa.evaluation.autoattack import STAGES
@@ -39,7 +38,7 @@ from keras_aaa.evaluation.sanity import Evidence, Subject, report
 from keras_aaa.figures import eps_curve, image_grid
 from keras_aaa.models.fast_copy import fast_copy
 from keras_aaa.models.precision import POLICIES, choose_precision
-from keras_aaa.results import Accuracy, provenance, write_json
+from keras_aaa.results import Accuracy, write_json
 from keras_aaa.threat_model import NORMS
 
 FLAGS = flags.FLAGS
@@ -98,17 +97,16 @@ def main(argv):
     of_attacks = [row for row in rows if row["row"] in specs]  # what a card may hold
     if FLAGS.corruptions:
         rows += _corrupted(defence, images, labels)
-    result = {
-        "command": command_line("experiments.evaluate"),
+    result = record(
+        "experiments.evaluate",
+        dataset=dataset,
+        threat=threat,
+        crafting=precision if specs else None,
+    ) | {
         "model": FLAGS.model,
         "identity": defence.identity,
-        "dataset": dataset,
-        "stored_as": data.stored_as(dataset, FLAGS.data_dir) if dataset else None,
-        "threat": asdict(threat),
-        "precision": {"crafting": precision, "scoring": "float32"} if specs else None,
         "measurements": rows,
         "sanity": [],
-        "provenance": provenance(),
     }
     np.savez(workdir / "x_adv.npz", images=images, labels=labels, x_adv=worst)
     if FLAGS.sanity:

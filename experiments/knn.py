@@ -26,7 +26,7 @@ from absl import app, flags
 import zoo
 from experiments.aaa_models import autoencoder_name
 from experiments.common_flags import test_examples
-from experiments.console import command_line, friendly, print_tables
+from experiments.console import friendly, print_tables, record
 from experiments.kept import kept
 from experiments.paper import Cells, paper_accuracy
 from experiments.studies import STUDIES, Study, study_for
@@ -51,7 +51,7 @@ from keras_aaa.knn import (
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.halves import encoder
 from keras_aaa.models.precision import POLICIES, choose_precision
-from keras_aaa.results import Accuracy, provenance, write_json
+from keras_aaa.results import Accuracy, write_json
 from keras_aaa.threat_model import threat_for
 
 FLAGS = flags.FLAGS
@@ -92,16 +92,12 @@ def main(argv):
         measured, timed = _of_autoencoder(loss, study, threat, test, workdir / "kept")
         rows += measured
         searches += timed
-    result = {
-        "command": command_line("experiments.knn"),
-        "dataset": FLAGS.dataset,
-        "threat": {"norm": threat.norm, "eps": threat.eps},
-        "precision": {"crafting": choose_precision(FLAGS.precision), "scoring": "float32"},
-        "measurements": rows,
-        "searches": searches,
-        "components": FLAGS.reduce,
-        "provenance": provenance(),
-    }
+    result = record(
+        "experiments.knn",
+        dataset=FLAGS.dataset,
+        threat=threat,
+        crafting=choose_precision(FLAGS.precision),
+    ) | {"measurements": rows, "searches": searches, "components": FLAGS.reduce}
     write_json(workdir / "result.json", result)
     print_tables(tables(result))
 

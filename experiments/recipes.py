@@ -69,6 +69,17 @@ _FASHION_FAST = Recipe(
     mse_weight=10.0,
 )
 _FASHION_QUICK = replace(_FASHION_FAST, epochs=2, late_from=1.0)
+# A classifier alone overfits to two steps: in its fourth epoch it had 97.1 % of the examples that it
+# was trained on and 1.6 % of those of PGD. It gets five steps of 0.3 eps, then seven of a quarter.
+_FASHION_CLASSIFIER_FAST = replace(
+    _FASHION_FAST,
+    epochs=6,
+    attack_steps=5,
+    attack_step_size=0.03,
+    late_attack_steps=7,
+    late_attack_step_size=0.025,
+)
+_FASHION_CLASSIFIER_QUICK = replace(_FASHION_CLASSIFIER_FAST, epochs=2, late_from=1.0)
 
 _CIFAR = 8 / 255
 _CIFAR_PAPER = Recipe(
@@ -131,6 +142,9 @@ def _sizes(smoke: Recipe, quick: Recipe, fast: Recipe, paper: Recipe) -> dict[st
 
 _MNIST_ATTACKED = _sizes(_SMOKE, _MNIST_QUICK, _MNIST_FAST, _MNIST_PAPER)
 _FASHION_ATTACKED = _sizes(_SMOKE, _FASHION_QUICK, _FASHION_FAST, _FASHION_PAPER)
+_FASHION_CLASSIFIER = _sizes(
+    _SMOKE, _FASHION_CLASSIFIER_QUICK, _FASHION_CLASSIFIER_FAST, _FASHION_PAPER
+)
 _CIFAR_ATTACKED = _sizes(_CIFAR_SMOKE, _CIFAR_QUICK, _CIFAR_FAST, _CIFAR_PAPER)
 
 # (data set, job) -> recipe by name. Jobs: "natural" trains a classifier, "adversarial" trains one
@@ -143,7 +157,7 @@ RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {
     ("mnist", "adversarial"): _MNIST_ATTACKED,
     ("mnist", "aaa"): _MNIST_ATTACKED,
     ("fashion_mnist", "natural"): _sizes(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
-    ("fashion_mnist", "adversarial"): _FASHION_ATTACKED,
+    ("fashion_mnist", "adversarial"): _FASHION_CLASSIFIER,
     ("fashion_mnist", "aaa"): _FASHION_ATTACKED,
     ("cifar10", "natural"): _sizes(
         _NATURAL_SMOKE, _NATURAL_AUGMENTED, _NATURAL_AUGMENTED, _CIFAR_NATURAL_PAPER

@@ -18,7 +18,7 @@ from absl import app, flags
 
 from experiments import common_flags
 from experiments.common_flags import define_recipe_flags, define_run_flags, overridden, run_setting
-from experiments.console import command_line, friendly, print_tables
+from experiments.console import friendly, print_tables, record
 from experiments.estimate import announce, gradients
 from experiments.measure import measure
 from experiments.recipes import recipe_for
@@ -29,7 +29,7 @@ from keras_aaa import data
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.models import build
 from keras_aaa.names import lookup
-from keras_aaa.results import provenance, write_json
+from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training import Recipe
 from keras_aaa.training.recipe import ATTACK_FIELDS
@@ -110,21 +110,17 @@ def main(argv):
     rows = [_row(setting, study, threat, name, recipes[name], count) for name in recipes]
     if not setting.chief:
         return
-    result = {
-        "command": command_line("experiments.schedules"),
-        "dataset": FLAGS.dataset,
-        "stored_as": data.stored_as(FLAGS.dataset, FLAGS.data_dir),
+    result = record(
+        "experiments.schedules",
+        dataset=FLAGS.dataset,
+        threat=threat,
+        training=setting.precision,
+        crafting=setting.precision,
+    ) | {
         "recipe": FLAGS.recipe,
         "model": study.source,
-        "threat": {"norm": threat.norm, "eps": threat.eps},
         "examples": count,
-        "precision": {
-            "training": setting.precision,
-            "crafting": setting.precision,
-            "scoring": "float32",
-        },
         "schedules": rows,
-        "provenance": provenance(),
     }
     write_json(setting.workdir / "result.json", result)
     print_tables(schedule_tables(result))

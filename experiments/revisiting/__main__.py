@@ -30,7 +30,7 @@ from experiments.common_flags import (
     run_setting,
     test_examples,
 )
-from experiments.console import command_line, friendly, print_tables
+from experiments.console import friendly, print_tables, record
 from experiments.recipes import recipe_for
 from experiments.revisiting.measured import forget_images, parameters
 from experiments.revisiting.models import Models
@@ -52,8 +52,8 @@ from keras_aaa.models import build
 from keras_aaa.models.joint import classifying_half
 from keras_aaa.models.precision import POLICIES
 from keras_aaa.names import lookup
-from keras_aaa.results import provenance, write_json
-from keras_aaa.threat_model import threat_for
+from keras_aaa.results import write_json
+from keras_aaa.threat_model import ThreatModel, threat_for
 
 FLAGS = flags.FLAGS
 define_run_flags()
@@ -129,22 +129,18 @@ def main(argv):
     if not setting.chief:
         return
     for_zoo = any(name in study.tables for name in wanted)
-    result = {
-        "command": command_line("experiments.revisiting"),
-        "dataset": FLAGS.dataset,
-        "stored_as": data.stored_as(FLAGS.dataset, FLAGS.data_dir),
+    result = record(
+        "experiments.revisiting",
+        dataset=FLAGS.dataset,
+        threat=ThreatModel("linf", study.sanity / 255),
+        training=setting.precision,
+        crafting=FLAGS.crafting,
+    ) | {
         "recipe": FLAGS.recipe,
-        "threat": {"norm": "linf", "eps": study.sanity / 255},
-        "precision": {
-            "training": setting.precision,
-            "crafting": FLAGS.crafting,
-            "scoring": "float32",
-        },
         "revisiting": cells,
         "figures": figures,
         "sanity": masking_signs(run, study) if "sanity" in wanted else {},
         "zoo": _of_zoo_models(run, study, for_cards) if for_zoo else [],
-        "provenance": provenance(),
     }
     name = "_".join(FLAGS.only) or "result"
     write_json(setting.workdir / f"{name}.json", result)
