@@ -69,8 +69,8 @@ _FASHION_FAST = Recipe(
     mse_weight=10.0,
 )
 _FASHION_QUICK = replace(_FASHION_FAST, epochs=2, late_from=1.0)
-# A classifier alone overfits to two steps: in its fourth epoch it had 97.1 % of the examples that it
-# was trained on and 1.6 % of those of PGD. It gets five steps of 0.3 eps, then seven of a quarter.
+# A classifier alone overfits to two steps: in its fourth epoch it was right on 97.1 % of the
+# examples it was trained on and on 1.6 % of PGD's. It gets five steps of 0.3 eps, then seven.
 _FASHION_CLASSIFIER_FAST = replace(
     _FASHION_FAST,
     epochs=6,
