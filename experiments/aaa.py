@@ -80,7 +80,11 @@ flags.DEFINE_integer(
     "long_examples", 0, "Examples for the longest PGD on defences, the first ones; 0 takes all.", 0
 )
 flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that test attacks craft in.")
-flags.DEFINE_bool("baseline", False, "Also train the adversarial-training baselines.")
+flags.DEFINE_bool(
+    "baseline",
+    False,
+    "Also train the adversarial-training baselines; with --from_zoo, those that it has.",
+)
 flags.DEFINE_bool("beyond", False, "Also a target classifier that the paper has not: an MLP-mixer.")
 flags.DEFINE_bool("train_classifiers", False, "Train the natural classifiers, zoo or not.")
 flags.DEFINE_bool("from_zoo", False, "Train nothing: measure the models of the zoo.")

@@ -119,6 +119,9 @@ def add_robust(
         )
     for name in study.baselines if plan.baseline else ():
         model, recipe = f"{name}_pgd", plan.recipes["adversarial"]
+        if plan.from_zoo and model not in zoo.list_models():
+            print(f"{model}: not in the zoo, left out.")
+            continue
         models.baselines[name] = (
             of_zoo(model)
             if plan.from_zoo
