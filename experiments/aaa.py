@@ -13,6 +13,7 @@ takes VGG-19 at its full width; the others take a quarter of it.
 Paper: AAA Tables 1 to 8.
 """
 
+import dataclasses
 import inspect
 import sys
 
@@ -56,7 +57,7 @@ from keras_aaa.models.precision import POLICIES
 from keras_aaa.names import lookup
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
-from keras_aaa.training import LOSSES
+from keras_aaa.training import LOSSES, Recipe
 
 FLAGS = flags.FLAGS
 
@@ -156,15 +157,10 @@ def main(argv):
 
 def _plan(study: Study) -> Plan:
     """What the flags ask for."""
-    if FLAGS.from_zoo and FLAGS.train_classifiers:
-        raise ValueError("--from_zoo trains nothing: leave out --train_classifiers.")
-    if FLAGS.from_zoo and (FLAGS.start_from or FLAGS.encoder_epochs):
-        raise ValueError("--from_zoo trains nothing: leave out --start_from and --encoder_epochs.")
+    _check_from_zoo()
     if FLAGS.start_from and FLAGS.encoder_epochs:
         raise ValueError("--start_from has a trained encoder: leave out --encoder_epochs.")
     _check_start(study)
-    if FLAGS.publish and not FLAGS.from_zoo:
-        raise ValueError("--publish writes onto cards of the zoo: expected --from_zoo with it.")
     recipes = {
         job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe))
         for job in ("natural", "adversarial", "aaa")
@@ -190,6 +186,20 @@ def _plan(study: Study) -> Plan:
         FLAGS.start_from,
         FLAGS.encoder_epochs,
     )
+
+
+def _check_from_zoo() -> None:
+    """Refuse flags about training with --from_zoo, and --publish without it."""
+    training = [field.name for field in dataclasses.fields(Recipe)]
+    training += ["train_classifiers", "start_from", "encoder_epochs"]
+    given = [name for name in training if FLAGS[name].present]
+    # The paper recipe is about the classifiers' size as well.
+    given += ["recipe"] * (FLAGS["recipe"].present and FLAGS.recipe != "paper")
+    if FLAGS.from_zoo and given:
+        flags_given = ", ".join(f"--{name}" for name in given)
+        raise ValueError(f"--from_zoo trains nothing: leave out {flags_given}.")
+    if FLAGS.publish and not FLAGS.from_zoo:
+        raise ValueError("--publish writes onto cards of the zoo: expected --from_zoo with it.")
 
 
 def _check_start(study: Study) -> None:

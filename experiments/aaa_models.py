@@ -104,7 +104,7 @@ def add_robust(
         model = autoencoder_name(setting.dataset, name, plan.variant)
         behind = study.classifiers if name == ENSEMBLE else [study.source]
         models.autoencoders[name] = (
-            of_zoo(model)
+            _of_size(of_zoo(model), plan.autoencoder.sizes)
             if plan.from_zoo
             else train_in_folder(
                 setting,
@@ -134,6 +134,13 @@ def add_robust(
                 start=_start(plan, model),
             )
         )
+
+
+def _of_size(found: Trained, sizes: dict) -> Trained:
+    for name, wanted in sizes.items():
+        if (has := found.architecture.sizes.get(name, wanted)) != wanted:
+            raise ValueError(f"--{name}: {found.name} of the zoo has {has}, not {wanted}.")
+    return found
 
 
 def _with_encoder(setting: Setting, plan: Plan, threat: ThreatModel) -> Trained:

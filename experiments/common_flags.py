@@ -19,8 +19,8 @@ from keras_aaa.training.recipe import ATTACK_FIELDS, LEARNING_RATE_SCHEDULES
 FLAGS = flags.FLAGS
 
 
-def define_run_flags(default_dataset: str = "mnist") -> None:
-    """Define where and how a command runs."""
+def define_run_flags(default_dataset: str = "mnist", measured: str = "test") -> None:
+    """Define where and how a command runs, and on which split it measures."""
     flags.DEFINE_string("dataset", default_dataset, "Data set, by its tensorflow-datasets name.")
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
     flags.DEFINE_string("workdir", None, "The run's folder; one in runs/ by default.")
@@ -39,7 +39,10 @@ def define_run_flags(default_dataset: str = "mnist") -> None:
         "checkpoint_seconds", SECONDS_BETWEEN, "Time between checkpoints within an epoch.", 0, 120
     )
     flags.DEFINE_integer(
-        "eval_examples", 0, "Test examples to measure on, the first ones; 0 takes all.", 0
+        "eval_examples",
+        0,
+        f"Examples of the {measured} split to measure on, the first ones; 0 takes all.",
+        0,
     )
 
 

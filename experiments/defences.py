@@ -15,6 +15,7 @@ from keras_aaa.evaluation.robustness import logits_in_batches
 from keras_aaa.models import as_logits, defend
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.softmax import are_probabilities, of_probabilities
+from keras_aaa.threat_model import ThreatModel
 from zoo import artefact, store
 from zoo.integrity import sha256
 
@@ -31,7 +32,7 @@ class Defence:
         model: images -> logits: a keras.Model, or a callable for a SavedModel.
         identity: hashes of all that its answers depend on: the weights of a model of the zoo, the
             files of another.
-        dataset: that of the zoo's card, or None.
+        dataset, threat: those of the zoo's card, or None.
         classifier, autoencoder: the parts, where they are known.
     """
 
@@ -40,6 +41,7 @@ class Defence:
     model: Callable
     identity: str
     dataset: str | None = None
+    threat: ThreatModel | None = None
     classifier: keras.Model | None = None
     autoencoder: keras.Model | None = None
 
@@ -58,7 +60,7 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
     content = ""
     if path.suffix == ".keras":
         check_zip(path, "--model", ".keras")
-        classifier, name, dataset, inner = keras.models.load_model(path), path.stem, None, None
+        classifier, name, card, inner = keras.models.load_model(path), path.stem, None, None
         content = sha256(path)  # an architecture is part of what a file is
         _check_classifier(classifier, model)
     elif path.suffix or len(path.parts) > 1:
@@ -68,7 +70,7 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
         )
     else:
         card = zoo.info(model)
-        found, dataset = store.find(model), card.dataset
+        found = store.find(model)
         inner = zoo.load(model) if card.classifier else None
         part = "classifier" if card.classifier else "model"
         classifier = artefact.read(found.folder(), part=part, card_sha256=found.card_sha256)
@@ -76,12 +78,17 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
     if autoencoder and inner is not None:
         raise ValueError(f"--defend: {model} is itself an autoencoder before a classifier.")
     if autoencoder:
-        inner = zoo.load(autoencoder)
-        dataset = dataset or zoo.info(autoencoder).dataset
+        before = zoo.info(autoencoder)
+        if before.kind != "autoencoder":
+            is_not = f"{autoencoder} is a {before.kind}"
+            raise ValueError(f"--defend: expected an autoencoder of the zoo, {is_not}.")
+        inner, card = zoo.load(autoencoder), card or before
     classifier = as_logits(classifier)
     whole = defend(inner, classifier) if inner is not None else classifier
     title = f"{autoencoder or model} before {name}" if inner is not None else name
-    return Defence(name, title, whole, fingerprint(whole) + content, dataset, classifier, inner)
+    dataset, threat = (card.dataset, ThreatModel(**card.threat)) if card else (None, None)
+    identity = fingerprint(whole) + content
+    return Defence(name, title, whole, identity, dataset, threat, classifier, inner)
 
 
 def with_logits(defence: Defence, images) -> Defence:

@@ -48,8 +48,13 @@ flags.DEFINE_list("attack", ["clean", "pgd"], f"Of {', '.join(NAMES)}.")
 flags.DEFINE_string("dataset", None, "Test set; that of the zoo's card by default.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
 flags.DEFINE_string("npz", None, "Examples of your own instead of a data set.")
-flags.DEFINE_enum("norm", None, list(NORMS), "Norm of the threat model; the data set's by default.")
-flags.DEFINE_float("eps", None, "Radius, in image units ([0, 1]); the data set's by default.", 0)
+flags.DEFINE_enum("norm", None, list(NORMS), "Norm of the threat model; the card's by default.")
+flags.DEFINE_float(
+    "eps",
+    None,
+    "Radius, in image units ([0, 1]); that of the zoo's card, else of the data set by default.",
+    0,
+)
 flags.DEFINE_integer("max_examples", 1000, "The first so many examples; 0 takes all.", 0)
 flags.DEFINE_enum("precision", "float32", [*POLICIES, "auto"], "Of crafting; scoring: float32.")
 flags.DEFINE_bool("corruptions", False, "Accuracy on corrupted images, of five severities.")
@@ -64,7 +69,10 @@ def main(argv):
     _check_flags()
     defence = load_defence(FLAGS.model, FLAGS.defend)
     dataset = None if FLAGS.npz else FLAGS.dataset or defence.dataset
-    threat = threat_of(FLAGS.dataset or defence.dataset, FLAGS.norm, FLAGS.eps)
+    if dataset is None and not FLAGS.npz:
+        raise ValueError("--dataset: expected, since the model is not of the zoo; or --npz.")
+    own = defence.threat if dataset in (None, defence.dataset) else None
+    threat = threat_of(FLAGS.dataset or defence.dataset, FLAGS.norm, FLAGS.eps, own)
     specs = {spec.title: spec for spec in (parse(text, threat) for text in FLAGS.attack)}
     if len(specs) < len(FLAGS.attack):
         raise ValueError(f"--attack: expected each once, got {','.join(FLAGS.attack)}.")
@@ -72,6 +80,8 @@ def main(argv):
     images, labels = (
         of_npz(Path(FLAGS.npz), count) if FLAGS.npz else of_data_set(dataset, FLAGS.data_dir, count)
     )
+    if FLAGS.defend and dataset not in (None, trained_on := zoo.info(FLAGS.defend).dataset):
+        print(f"{FLAGS.defend} was trained on {trained_on}, these are images of {dataset}.")
     precision = choose_precision(FLAGS.precision)
     if precision == "bfloat16" and defence.classifier is None:
         print("A SavedModel is attacked in the precision it was saved in.")

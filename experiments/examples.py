@@ -9,25 +9,29 @@ from keras_aaa import data
 from keras_aaa.threat_model import THREAT_MODELS, ThreatModel
 
 
-def threat_of(dataset: str | None, norm: str | None, eps: float | None) -> ThreatModel:
-    """Return the ball of this norm and radius; the data set's own where one is not given.
+def threat_of(
+    dataset: str | None, norm: str | None, eps: float | None, own: ThreatModel | None = None
+) -> ThreatModel:
+    """Return the ball of this norm and radius; the model's or the data set's where one is missing.
 
     Args:
         dataset: its name, or None.
         norm: "linf", "l2" or None.
         eps: radius in image units, or None.
+        own: what the model's card states its robustness for, or None.
 
     Raises:
-        ValueError: for a data set without a default, or a radius out of range.
+        ValueError: without a default, or for a radius out of range.
     """
-    default = THREAT_MODELS.get(dataset)
+    default = own or THREAT_MODELS.get(dataset)
     norm = norm or (default.norm if default else None)
     if eps is None and default and norm == default.norm:
         eps = default.eps
     if norm is None or eps is None:
+        known = f"{', '.join(THREAT_MODELS)} and the zoo's models"
+        where = f"the data set {dataset!r}" if dataset else "examples of your own"
         raise ValueError(
-            f"--norm, --eps: expected both; there are defaults for {', '.join(THREAT_MODELS)}, "
-            f"not for data set {dataset!r}."
+            f"--norm, --eps: expected both; there are defaults for {known}, not for {where}."
         )
     if eps == 0:
         raise ValueError("--eps: expected more than 0; --attack=clean measures without an attack.")
@@ -38,14 +42,11 @@ def threat_of(dataset: str | None, norm: str | None, eps: float | None) -> Threa
     return ThreatModel(norm, eps)
 
 
-def of_data_set(name: str | None, data_dir: str | None, count: int):
+def of_data_set(name: str, data_dir: str | None, count: int):
     """Return the first `count` test images and labels of a data set, all for 0, as arrays.
 
-    Raises:
-        ValueError: without a name, or as data.load does.
+    Raises as data.load does.
     """
-    if name is None:
-        raise ValueError("--dataset: expected, since the model is not of the zoo; or --npz.")
     total = data.image_spec(name, data_dir).examples["test"]
     images, labels = data.first(data.load(name, "test", data_dir), min(count or total, total))
     return images.numpy(), labels.numpy()

@@ -41,6 +41,10 @@ def my_classifier() -> keras.Model:
 
 
 def main(argv):
+    if (trained_on := zoo.info(FLAGS.autoencoder).dataset) != "mnist":
+        raise ValueError(
+            f"--autoencoder: expected one of MNIST, {FLAGS.autoencoder} is of {trained_on}."
+        )
     keras.utils.set_random_seed(0)
     classifier = my_classifier()
     defended = keras_aaa.defend(zoo.load(FLAGS.autoencoder), classifier)

@@ -36,7 +36,7 @@ from keras_aaa.training.recipe import ATTACK_FIELDS
 from keras_aaa.training.trainer import TrainingError
 
 FLAGS = flags.FLAGS
-define_run_flags("cifar10")
+define_run_flags("cifar10", measured="validation")
 define_recipe_flags(without=(*ATTACK_FIELDS, "epochs", "mse_weight", "temperature"))
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_integer("epochs", 2, "Epochs under the paper's attack; others get their worth.", 1)

@@ -220,6 +220,8 @@ def test_the_paper_recipe_runs_two_steps(tmp_path):
         (["--start_from=mnist_fc"], "expected --train_classifiers"),
         (["--start_from=aaa_mnist_ce", "--encoder_epochs=1"], "leave out --encoder_epochs"),
         (["--publish"], "expected --from_zoo with it"),
+        (["--from_zoo", "--recipe=quick", "--epochs=3"], "leave out --epochs, --recipe"),
+        (["--from_zoo", "--latent=128"], "aaa_mnist_ce_mse of the zoo has 1024, not 128"),
         (["--dataset=fashion_mnist", "--latent=8"], "has no such size"),
     ],
 )

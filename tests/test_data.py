@@ -46,6 +46,18 @@ def test_unknown_names_are_refused_with_the_known_ones():
         data.load("mnist", "testing")
 
 
+def test_a_folder_that_is_not_there_is_refused():
+    with pytest.raises(data.DataNotFoundError, match="there is no folder /nowhere"):
+        data.load("mnist", "test", data_dir="/nowhere")
+
+
+def test_the_first_examples_are_one_or_more():
+    images, labels = data.first(data.load("mnist", "test"), 3)
+    assert images.shape == (3, 28, 28, 1) and labels.shape == (3,)
+    with pytest.raises(ValueError, match="examples: expected 1 or more, got 0"):
+        data.first(data.load("mnist", "test"), 0)
+
+
 def test_batches_depend_on_seed_and_step_alone():
     source = data.load("mnist", "validation").take(320).cache()
 

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import zoo
 from experiments.attack_specs import parse
 from experiments.defences import load_defence, with_logits
+from experiments.examples import threat_of
 from keras_aaa.attacks import fgsm
 from keras_aaa.evaluation.corruptions import CORRUPTIONS
 from keras_aaa.export import export_classifier
 from keras_aaa.models import build
-from keras_aaa.threat_model import ThreatModel
+from keras_aaa.threat_model import ThreatModel, threat_for
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +176,7 @@ def wrong(files, digits):
 
 
 BALL = ["--eps=0.1", "--norm=linf"]
-MINE = ["--model={}/mine.keras", *BALL]
+MINE = ["--model={}/mine.keras", "--npz={}/digits.npz", *BALL]
 
 
 BAD = [
@@ -190,9 +192,11 @@ BAD = [
     ([*MINE, "--attack=deepfool"], "deepfool is made for the norm l2"),
     ([*MINE, "--attack=pgd,pgd"], "expected each once"),
     ([*MINE, "--attack="], "expected one or more"),
-    (["--model={}/mine.keras", "--attack=pgd"], "--norm, --eps: expected both"),
+    (["--model={}/mine.keras", "--npz={}/digits.npz"], "not for examples of your own"),
     (["--model={}/mine.keras", "--dataset=mnits"], "there are defaults for mnist"),
-    (MINE, "--dataset: expected"),
+    (["--model={}/mine.keras"], "--dataset: expected"),
+    ([*MINE, "--defend=mnist_fc"], "mnist_fc is a classifier"),
+    (["--model={}/mine.keras", "--dataset=mnist", "--data_dir=/nowhere"], "there is no folder"),
     ([*MINE, "--npz={}/empty.npz"], "expected one image or more"),
     ([*MINE, "--npz={}/uneven.npz", "--max_examples=5"], "as many labels"),
     ([*MINE, "--npz={}/unknown.npz"], "labels: expected 0 to 9"),
@@ -200,8 +204,8 @@ BAD = [
     ([*MINE, "--npz={}/text.npz"], "is no .npz file"),
     ([*MINE, "--npz={}/none.npz"], "there is no file"),
     ([*MINE, "--npz={}/digits.npz", "--publish"], "--publish: expected a model of the zoo"),
-    (["--model={}/mine.keras", "--eps=-1", "--norm=linf"], "eps"),
-    (["--model={}/mine.keras", "--eps=0", "--norm=linf"], "--eps: expected more than 0"),
+    ([*MINE, "--eps=-1"], "eps"),
+    ([*MINE, "--eps=0"], "--eps: expected more than 0"),
 ]
 # One process for all of them: TensorFlow takes seconds to load.
 RUN_ALL = """
@@ -242,6 +246,14 @@ def test_bad_flags_are_one_line(refusals, index):
     assert code != 0
     assert BAD[index][1] in text and "Traceback" not in text
     assert len(text.strip().splitlines()) == 1
+
+
+def test_the_ball_is_the_cards_before_the_data_sets():
+    own = load_defence("mnist_lenet5", None)
+    assert own.threat == ThreatModel(**zoo.info("mnist_lenet5").threat)
+    assert threat_of("mnist", None, None, own.threat) == own.threat != threat_for("mnist")
+    assert threat_of("mnist", None, 0.2, own.threat) == ThreatModel("linf", 0.2)
+    assert threat_of("mnist", None, None) == threat_for("mnist")
 
 
 def test_attacks_are_parsed_with_their_defaults():

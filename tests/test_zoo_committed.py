@@ -7,6 +7,7 @@ import pytest
 
 import zoo
 from experiments import report
+from experiments.defences import load_defence
 from keras_aaa import data
 from zoo import index, store
 from zoo.integrity import verify_artefact
@@ -64,6 +65,15 @@ def test_cards_state_what_is_measured_on_a_thousand(name):
     needs_data_of(name)
     checks = verify_card(store.find(name), examples=1000)
     assert all(check.holds for check in checks), [c for c in checks if not c.holds]
+
+
+def test_results_are_of_the_weights_that_the_zoo_has():
+    results = [json.loads(p.read_text()) for p in report.RESULTS.glob("*.json")]
+    stated = {(name, d["version"]) for r in results for name, d in r.get("models", {}).items()}
+    assert stated == {(name, zoo.info(name).version) for name, _ in stated}
+    attacked = {r["model"]: r["identity"] for r in results if "identity" in r}
+    assert attacked == {name: load_defence(name, None).identity for name in attacked}
+    assert stated and attacked
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -35,7 +35,10 @@ def verify(folder: Path, expected: dict[str, str]) -> None:
         if not path.is_file():
             raise IntegrityError(f"{path}: expected a file with sha256 {digest}, found none.")
         if (found := sha256(path)) != digest:
-            raise IntegrityError(f"{path}: expected sha256 {digest}, found {found}.")
+            raise IntegrityError(
+                f"{path}: expected sha256 {digest}, found {found}. It is not the file that was "
+                "published: restore it, or remove its folder and fetch it (python -m zoo fetch)."
+            )
 
 
 def verify_artefact(folder: Path, card_sha256: str | None = None) -> Card:

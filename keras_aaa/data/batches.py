@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_aaa.checks import check_number
+
 
 def training_batches(
     data: tf.data.Dataset,
@@ -70,5 +72,17 @@ def _augmentation(seed: int, shift: int, flip: bool):
 
 
 def first(data: tf.data.Dataset, examples: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the first `examples` of `data` as two tensors: images [n, h, w, c], labels [n]."""
+    """Return the first `examples` of `data`, fewer where there are fewer.
+
+    Args:
+        data: examples (image, label), one or more.
+        examples: how many, >= 1.
+
+    Returns:
+        Two tensors: images float32 [n, h, w, c] in [0, 1], labels int64 [n].
+
+    Raises:
+        TypeError, ValueError: for an `examples` that is no whole number from 1 on.
+    """
+    check_number("examples", examples, 1, whole=True)
     return next(iter(data.take(examples).batch(examples)))

@@ -49,7 +49,8 @@ def load(name: str, split: str, data_dir: str | None = None) -> tf.data.Dataset:
     Raises:
         ValueError: for an unknown name or split, or a set that is not image classification with
             a fixed image size.
-        DataNotFoundError: if the set cannot be had; says what was tried and what to do.
+        DataNotFoundError: if data_dir is no folder, or the set cannot be had; says what was tried
+            and what to do.
     """
     builder = _prepared_builder(name, data_dir)
     _spec(builder)
@@ -125,6 +126,11 @@ def at_hand(name: str, data_dir: str | None = None) -> bool:
 
 def _find(name: str, data_dir: str | None):
     """The first prepared builder, or the last one that was looked at, and where there was none."""
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise DataNotFoundError(
+            f"data_dir: expected a folder of prepared TFDS sets, there is no folder {data_dir}. "
+            "Make it first if TFDS is to download into it."
+        )
     tried: list[str] = []
     environment = os.environ.get("TFDS_DATA_DIR")
     for folder, source in ((data_dir, "data_dir"), (environment, "TFDS_DATA_DIR")):
