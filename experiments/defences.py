@@ -86,7 +86,8 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
     classifier = as_logits(classifier)
     whole = defend(inner, classifier) if inner is not None else classifier
     title = f"{autoencoder or model} before {name}" if inner is not None else name
-    dataset, threat = (card.dataset, ThreatModel(**card.threat)) if card else (None, None)
+    dataset = card.dataset if card else None
+    threat = ThreatModel(**card.threat) if card and card.threat else None
     identity = fingerprint(whole) + content
     return Defence(name, title, whole, identity, dataset, threat, classifier, inner)
 
