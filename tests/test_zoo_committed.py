@@ -71,8 +71,8 @@ def test_results_are_of_the_weights_that_the_zoo_has():
     results = [json.loads(p.read_text()) for p in report.RESULTS.glob("*.json")]
     stated = {(name, d["version"]) for r in results for name, d in r.get("models", {}).items()}
     assert stated == {(name, zoo.info(name).version) for name, _ in stated}
-    attacked = {r["model"]: r["identity"] for r in results if "identity" in r}
-    assert attacked == {name: load_defence(name, None).identity for name in attacked}
+    attacked = {(r["model"], r["identity"]) for r in results if "identity" in r}
+    assert attacked == {(name, load_defence(name, None).identity) for name, _ in attacked}
     assert stated and attacked
 
 
