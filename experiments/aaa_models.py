@@ -26,8 +26,7 @@ class Plan:
         variant: what its name says of it besides data set and loss.
         recipes: by job.
         baseline: whether the adversarially trained classifiers are part of it.
-        beyond: whether the classifiers beyond the paper are.
-        train_classifiers: train the natural classifiers even if the zoo has them.
+        train_classifiers: names of those to train even if the zoo has them.
         from_zoo: train nothing.
         start_from: zoo name of an autoencoder whose weights the autoencoders begin with, or of a
             classifier that begins with its own; None for neither.
@@ -39,8 +38,7 @@ class Plan:
     variant: tuple[str, ...]
     recipes: dict[str, Recipe]
     baseline: bool
-    beyond: bool
-    train_classifiers: bool
+    train_classifiers: tuple[str, ...]
     from_zoo: bool
     start_from: str | None
     encoder_epochs: int
@@ -63,8 +61,8 @@ class Models:
 def classifiers(setting: Setting, study: Study, plan: Plan) -> Models:
     """Return the study's natural classifiers: the zoo's where it has them."""
     found = {}
-    for name, architecture in (study.classifiers | (study.unseen if plan.beyond else {})).items():
-        if plan.from_zoo or (name in zoo.list_models() and not plan.train_classifiers):
+    for name, architecture in study.classifiers.items():
+        if plan.from_zoo or (name in zoo.list_models() and name not in plan.train_classifiers):
             print(f"{name}: taken from the zoo.")
             found[name] = of_zoo(name)
         else:
@@ -102,7 +100,7 @@ def add_robust(
     begun = _with_encoder(setting, plan, threat) if plan.losses and plan.encoder_epochs else None
     for name, loss in plan.losses.items():
         model = autoencoder_name(setting.dataset, name, plan.variant)
-        behind = study.classifiers if name == ENSEMBLE else [study.source]
+        behind = study.seen() if name == ENSEMBLE else [study.source]
         models.autoencoders[name] = (
             _of_size(of_zoo(model), plan.autoencoder.sizes)
             if plan.from_zoo

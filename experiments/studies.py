@@ -34,7 +34,7 @@ class Study:
     autoencoder: Architecture
     test_steps: tuple[int, ...]  # of the PGD test attack, each reported
     test_step_size: float  # image units
-    tables: dict[str, Table]  # by the classifier's zoo name
+    tables: dict[str, Table]  # by the zoo name of the classifier that is measured
     # classifier -> sizes of one that trains in hours on two cores and fits the zoo
     small: dict[str, dict] = field(default_factory=dict)
 
@@ -56,20 +56,28 @@ class Study:
         )
 
     def only(self, names: Sequence[str]) -> "Study":
-        """Return the study of these classifiers alone; the source must be among them.
+        """Return the study that measures these classifiers, seen or not; the source stays in it.
 
         Raises:
             ValueError: lists the classifiers there are.
         """
         for name in names:
-            lookup("classifier", name, self.classifiers)
-        if self.source not in names:
-            raise ValueError(f"classifiers: expected the source {self.source} among them.")
+            lookup("classifier", name, self.classifiers | self.unseen)
+        chosen = {
+            name: architecture
+            for name, architecture in (self.classifiers | self.unseen).items()
+            if name == self.source or name in names
+        }
         return replace(
             self,
-            classifiers={name: self.classifiers[name] for name in names},
+            classifiers=chosen,
             baselines=tuple(name for name in self.baselines if name in names),
+            tables={name: table for name, table in self.tables.items() if name in names},
         )
+
+    def seen(self) -> list[str]:
+        """Return the classifiers that autoencoders may be trained with."""
+        return [name for name in self.classifiers if name not in self.unseen]
 
 
 def _table(key: str) -> Table:

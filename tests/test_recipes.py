@@ -47,6 +47,14 @@ def test_studies_name_what_there_is(dataset):
         assert paper_accuracy(table.cells, "no such row", "clean") is None
 
 
+def test_a_study_of_some_classifiers_keeps_the_source():
+    some = STUDIES["cifar10"].only(["cifar10_mixer", "cifar10_dnn"])
+    assert list(some.classifiers) == ["cifar10_resnet", "cifar10_dnn", "cifar10_mixer"]
+    assert list(some.tables) == ["cifar10_dnn", "cifar10_mixer"]
+    assert some.baselines == ("cifar10_dnn",)
+    assert some.seen() == ["cifar10_resnet", "cifar10_dnn"]
+
+
 def test_a_reduced_study_says_which_classifiers_are_small():
     whole = STUDIES["cifar10"]
     reduced = whole.reduced()
