@@ -21,7 +21,7 @@ def exported(tmp_path_factory):
     """(folder of the SavedModel, the defence it serves)."""
     tmp = tmp_path_factory.mktemp("serving")
     autoencoder, classifier = (
-        build("conv_autoencoder", width=4),
+        build("conv_dense_autoencoder", latent=8),
         build("madry", width=4, dense=16),
     )
     round_kernels(autoencoder)  # so that one of the two is stored in float16
