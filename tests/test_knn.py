@@ -49,6 +49,18 @@ def test_the_bank_holds_the_training_latents(small_autoencoder, bank):
     assert bank.latents.shape == (EXAMPLES, 8) and bank.shape == (8,) and bank.dataset == "mnist"
 
 
+def test_a_softmax_is_taken_off_with_one_warning(small_autoencoder, bank, digits):
+    flat = keras.Sequential(
+        [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
+    ending = keras.Model(flat.inputs, keras.layers.Softmax()(flat.outputs[0]))
+    with pytest.warns(UserWarning, match="softmax") as warned:
+        defended = knn_defend(small_autoencoder, ending, bank, k=K)
+    assert len(warned) == 1
+    expected = knn_defend(small_autoencoder, flat, bank, k=K)(digits[0][:4])
+    np.testing.assert_array_equal(defended(digits[0][:4]), expected)
+
+
 def resident():
     """Bytes of memory that this process holds."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -128,11 +128,12 @@ def knn_defend(
         TypeError, ValueError: for models that do not fit, another autoencoder's or data set's
             bank, or a k that is larger than the bank.
     """
-    defend(autoencoder, classifier)  # says which shapes do not fit
+    # The defence without neighbours says which shapes do not fit, and ends in the logits.
+    logits = defend(autoencoder, classifier).layers[-1]
     layer = KnnMean(knn_reconstruction(autoencoder, bank, k, search, dataset), name="knn_mean")
     inputs = keras.Input(autoencoder.input_shape[1:], dtype="float32", name="images")
     images = decoder(autoencoder)(layer(encoder(autoencoder)(inputs)))
-    outputs = as_logits(classifier)(images)
+    outputs = logits(images)
     return keras.Model(inputs, outputs, name=f"knn_{autoencoder.name}_{classifier.name}")
 
 
