@@ -63,8 +63,8 @@ def classifiers(setting: Setting, study: Study, plan: Plan) -> Models:
     found = {}
     for name, architecture in study.classifiers.items():
         if plan.from_zoo or (name in zoo.list_models() and name not in plan.train_classifiers):
-            print(f"{name}: taken from the zoo.")
             found[name] = of_zoo(name)
+            print(f"{name}: taken from the zoo.")
         else:
             start, recipe = _start(plan, name), plan.recipes["natural"]
             found[name] = train_in_folder(setting, name, architecture, recipe, start=start)
