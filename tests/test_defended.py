@@ -58,6 +58,29 @@ def test_a_softmax_is_taken_off_a_sequential_model(ending, called, small_autoenc
     np.testing.assert_allclose(keras.ops.softmax(defended(images)), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("outer", ["functional", "sequential"])
+@pytest.mark.parametrize("ending", ["dense", "layer"])
+def test_a_softmax_is_taken_off_a_model_within_a_model(outer, ending, small_autoencoder, digits):
+    activation = "softmax" if ending == "dense" else None
+    inner = keras.Sequential(
+        [keras.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10, activation=activation)]
+    )
+    if ending == "layer":
+        inner.add(layers.Softmax())
+    before = [keras.Input((28, 28, 1)), layers.Rescaling(2.0), layers.Dense(1), inner]
+    model = keras.Sequential(before)
+    if outer == "functional":
+        images = keras.Input((28, 28, 1))
+        model = keras.Model(images, inner(before[2](before[1](images))))
+    with pytest.warns(UserWarning, match="softmax") as warned:
+        defended = defend(small_autoencoder, model)
+    assert len(warned) == 1
+    images = digits[0][:8]
+    expected = model(small_autoencoder(images))
+    np.testing.assert_allclose(keras.ops.softmax(defended(images)), expected, atol=1e-6)
+    assert id(before[2].kernel) in {id(variable) for variable in defended.variables}
+
+
 def test_a_subclassed_model_is_refused_with_a_way_out(small_autoencoder):
     class Mine(keras.Model):
         def call(self, images):

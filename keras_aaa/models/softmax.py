@@ -30,15 +30,24 @@ def as_logits(model: keras.Model) -> keras.Model:
         model: a functional keras.Model: images -> logits or probabilities [n, classes].
 
     Raises:
-        ValueError: if the softmax sits where it cannot be taken off (a nested or custom model).
+        ValueError: if the softmax sits where it cannot be taken off (a custom model).
     """
     if not ends_in_softmax(model):
         return model
     warnings.warn(
         f"Model {model.name!r} ends in softmax; its logits are used instead.", stacklevel=3
     )
+    return _without_softmax(model)
+
+
+def _without_softmax(model: keras.Model) -> keras.Model:
     last = model.layers[-1]
-    if isinstance(last, keras.Model) or not hasattr(last, "input"):
+    if isinstance(last, keras.Model):
+        inner = _without_softmax(last)
+        return keras.models.clone_model(
+            model, clone_function=lambda layer: inner if layer is last else layer
+        )
+    if not hasattr(last, "input"):
         raise ValueError(f"Cannot take the softmax off model {model.name!r}: give one with logits.")
     if isinstance(last, layers.Softmax | layers.Activation):
         return keras.Model(model.inputs, last.input, name=model.name)
