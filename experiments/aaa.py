@@ -6,10 +6,11 @@
     python -m experiments.aaa --dataset=cifar10 --ensemble      # on all classifiers, one a step
     python -m experiments.aaa --classifiers=mnist_mixer --from_zoo   # one that the paper has not
 
-The run's folder holds result.json (everything measured), training.png, reconstructions.png, a
-folder with checkpoints and curves for each model trained, and zoo/, the trained models as
-SavedModels with their cards. A run that was broken off goes on where it was. Only the paper recipe
-takes VGG-19 at its full width; the others take a quarter of it.
+The run's folder holds result.json (everything measured), pictures of the training under attack and
+of what autoencoders make of images, if the run is about any, a folder with checkpoints and curves
+for each model trained, and zoo/, the trained models as SavedModels with their cards. A run that was
+broken off goes on where it was. Only the paper recipe takes VGG-19 at its full width; the others
+take a quarter of it.
 
 Paper: AAA Tables 1 to 8.
 """
@@ -140,24 +141,26 @@ def main(argv):
         "seconds": seconds,
     }
     write_json(setting.workdir / "result.json", result)
-    _save(setting, study, models, result)
-    training_curves(
-        {run.name: history for run in models.all() if (history := adversarial_history(run))},
-        setting.workdir / "training.png",
-    )
-    draw_reconstructions(
-        {loss: run.model for loss, run in models.autoencoders.items()},
-        models.classifiers[study.source].model,
-        images,
-        labels,
-        threat=threat,
-        test=test,
-        path=setting.workdir / "reconstructions.png",
-    )
+    written = ["result.json", *_save(setting, study, models, result)]
+    histories = {run.name: found for run in models.all() if (found := adversarial_history(run))}
+    if histories:
+        training_curves(histories, setting.workdir / "training.png")
+        written.append("training.png")
+    if models.autoencoders:
+        draw_reconstructions(
+            {loss: run.model for loss, run in models.autoencoders.items()},
+            models.classifiers[study.source].model,
+            images,
+            labels,
+            threat=threat,
+            test=test,
+            path=setting.workdir / "reconstructions.png",
+        )
+        written.append("reconstructions.png")
     print_tables(tables(result))
     if FLAGS.publish:
         publish({run.name: card_measurements(run.name, result) for run in models.all()})
-    print(f"Models, result.json, training.png and reconstructions.png are in {setting.workdir}.")
+    print(f"In {setting.workdir}: {', '.join(written)}.")
 
 
 def _plan(study: Study) -> Plan:
@@ -276,13 +279,19 @@ def _measure(
     return rows, seconds
 
 
-def _save(setting: Setting, study: Study, models: Models, result: dict) -> None:
+def _save(setting: Setting, study: Study, models: Models, result: dict) -> list[str]:
+    """Save what was trained here into the run's own zoo; its folders, as the user is told them."""
     root = setting.workdir / "zoo"
+    trained = [run for run in models.all() if run.record]
     autoencoders = [run.name for run in models.autoencoders.values()]
-    for run in models.all():
-        if run.record:
-            source = models.classifiers[study.source] if run.name in autoencoders else None
-            save(run, artefact_card(run, source, result), root, source)
+    for run in trained:
+        source = models.classifiers[study.source] if run.name in autoencoders else None
+        command = result["command"]
+        # Once the zoo has a natural classifier, only this flag trains it again.
+        if run.name in models.classifiers and not FLAGS.train_classifiers:
+            command += " --train_classifiers"
+        save(run, artefact_card(run, source, result | {"command": command}), root, source)
+    return [f"zoo/{run.name}" for run in trained]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m experiments.evaluate --model=aaa_mnist_ce_mse --attack=clean,pgd,autoattack
     python -m experiments.evaluate --model=my.keras --dataset=mnist --defend=aaa_mnist_ce_mse
-    python -m experiments.evaluate --model=folder/ --npz=images.npz --eps=0.1 --attack=square
+    python -m experiments.evaluate --model=folder/ --npz=images.npz --norm=linf --eps=0.1
 
 --model is a name of the zoo (an autoencoder stands before its own source classifier), a .keras
 file, or the folder of a SavedModel with a signature that gives logits. --npz holds `images`
@@ -60,7 +60,7 @@ flags.DEFINE_enum("precision", "float32", [*POLICIES, "auto"], "Of crafting; sco
 flags.DEFINE_bool("corruptions", False, "Accuracy on corrupted images, of five severities.")
 flags.DEFINE_bool("sanity", False, "Look for signs of a weak evaluation, on 200 examples.")
 flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's card.")
-flags.DEFINE_string("workdir", "runs/evaluate", "The run's folder.")
+flags.DEFINE_string("workdir", None, "The run's folder; runs/evaluate_<model> by default.")
 
 SANITY_EXAMPLES, PICTURED = 200, 8
 
@@ -86,7 +86,8 @@ def main(argv):
     if precision == "bfloat16" and defence.classifier is None:
         print("A SavedModel is attacked in the precision it was saved in.")
         precision = "float32"
-    workdir = Path(FLAGS.workdir)
+    named = [Path(FLAGS.model).stem, *filter(None, [FLAGS.defend])]
+    workdir = Path(FLAGS.workdir or "runs/evaluate_" + "_".join(named))
     workdir.mkdir(parents=True, exist_ok=True)  # before hours of attacks, not after
     for picture in ("fallen.png", "eps.png"):  # those of an earlier run
         (workdir / picture).unlink(missing_ok=True)

@@ -87,9 +87,9 @@ def for_the_same_work(base: Recipe, attack: dict, budget: float, size: int) -> R
 def main(argv):
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
     study = study if FLAGS.recipe == "paper" else study.reduced()
-    setting, spec = run_setting("schedules"), data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     known = attacks(threat, recipe_for(FLAGS.dataset, "adversarial", "paper"))
     chosen = {name: lookup("training attack", name, known) for name in FLAGS.only or known}
+    setting, spec = run_setting("schedules"), data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     base, size = overridden(recipe_for(FLAGS.dataset, "adversarial", FLAGS.recipe)), spec.examples
     costliest = dataclasses.replace(base, **known["pgd"], late_from=1.0, epochs=FLAGS.epochs)
     budget = gradients(costliest, size["train"])

@@ -73,6 +73,7 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
             name = _row_name(row)
             body.append([name, *(_cell(found.get(attack), examples) for attack in attacks)])
         half = max(_reach(m) for m in cells if m["examples"] == examples)
+        fewer = [_reach(m) for m in cells if m["examples"] != examples]
         components = result.get("components")
         reduced = f", a bank of {components:,} principal components" if components else ""
         ball = "" if table in UNATTACKED else f"eps {result['threat']['eps']:.4g}, "
@@ -80,6 +81,8 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
             f"{TITLES[table]}{reduced}; {ball}n = {examples:,}, "
             f"95 % interval at most ±{100 * half:.1f} points"
         )
+        if fewer:
+            title += f" (±{100 * max(fewer):.1f} where a cell has an n of its own)"
         if any(m["paper"] is not None for m in cells):
             title += "; in brackets the paper's"
         yield title, ["", *attacks], body

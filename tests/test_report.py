@@ -63,3 +63,15 @@ def test_a_reduced_bank_is_named():
     )
     assert "(AAA Table 9); eps" in whole
     assert "(AAA Table 9), a bank of 128 principal components; eps" in reduced
+
+
+def test_the_interval_of_cells_on_fewer_examples_is_stated_apart():
+    row = {"table": "table1_mnist", "row": "aaa_ce", "attack": "pgd", "paper": None}
+    many = {"steps": 40, "accuracy": 0.5, "examples": 10_000, "interval95": [0.49, 0.51]}
+    few = {"steps": 200, "accuracy": 0.4, "examples": 1000, "interval95": [0.37, 0.431]}
+    result = {"threat": {"eps": 0.3}, "measurements": [row | many, row | few]}
+    ((title, _, body),) = tables(result)
+    assert "n = 10,000, 95 % interval at most ±1.0 points (±3.1 where a cell" in title
+    assert body == [["AAA ce", "50.00", "40.00, n = 1,000"]]
+    ((title, _, _),) = tables(result | {"measurements": [row | many]})
+    assert title.endswith("at most ±1.0 points")

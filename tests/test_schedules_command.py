@@ -52,7 +52,10 @@ def test_a_collapse_stands_in_the_table():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--only=pgb"], "Unknown training attack 'pgb'. Did you mean 'pgd'?"),
+        (
+            ["--only=pgb", "--data_dir=nowhere"],
+            "Unknown training attack 'pgb'. Did you mean 'pgd'?",
+        ),
         (["--attack_steps=3"], "Unknown command line flag 'attack_steps'"),
         (["--eval_examples=5001"], "--eval_examples: expected 0 to 5000"),
     ],

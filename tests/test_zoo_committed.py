@@ -89,3 +89,12 @@ def test_cards_and_results_agree(name):
         key = (row["classifier"], row["attack"], row["steps"])
         counted.setdefault(key, set()).add(row["correct"])
     assert counted and all(on_card[key] in found for key, found in counted.items())
+
+
+def test_cards_state_the_autoattack_of_the_pages():
+    results = [json.loads(p.read_text()) for p in report.RESULTS.glob("autoattack_*.json")]
+    for result in results:
+        shown = [m["correct"] for m in result["measurements"] if m["row"] == "autoattack"]
+        on_card = zoo.info(result["model"]).measured
+        assert [m.correct for m in on_card if m.attack == "autoattack"] == shown, result["model"]
+    assert results
