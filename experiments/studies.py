@@ -126,11 +126,7 @@ STUDIES = {
             "cifar10_vgg19": Architecture("vgg19"),
             "cifar10_dnn": Architecture("dnn"),
         },
-        unseen={
-            "cifar10_mixer": Architecture(
-                "mixer", {"width": 128, "token_units": 128, "channel_units": 256, "blocks": 6}
-            )
-        },
+        unseen={"cifar10_mixer": Architecture("mixer")},
         baselines=("cifar10_resnet", "cifar10_vgg19", "cifar10_dnn"),
         autoencoder=Architecture("unet"),
         test_steps=(10,),
