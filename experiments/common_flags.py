@@ -96,7 +96,11 @@ def define_recipe_flags(default: str = "fast", without: Sequence[str] = ()) -> N
 
 def define_start_from() -> None:
     """Define --start_from, for commands that train a model of the zoo's kind."""
-    flags.DEFINE_string("start_from", None, "Zoo name of the model whose weights to begin with.")
+    flags.DEFINE_string(
+        "start_from",
+        None,
+        "Zoo name of the model whose weights to begin with; those of a narrower one are widened.",
+    )
 
 
 def overridden(recipe: Recipe) -> Recipe:

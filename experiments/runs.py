@@ -15,6 +15,7 @@ from keras_aaa.models import build
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.half import round_kernels
 from keras_aaa.models.precision import POLICIES
+from keras_aaa.models.widening import widen
 from keras_aaa.results import provenance, write_json
 from keras_aaa.training import LOSSES, Loss, Recipe, Task, train
 from keras_aaa.training.callbacks import watch
@@ -83,7 +84,8 @@ def train_in_folder(
         loss: what is minimised.
         threat: the ball of the training attack; None trains naturally.
         classifiers: the frozen classifiers behind the autoencoder.
-        start: a model of the same architecture whose weights the run begins with.
+        start: a model of the same architecture whose weights the run begins with; a narrower one
+            is widened.
         then: further losses, each minimised by an update of its own in every step.
 
     Returns:
@@ -113,18 +115,15 @@ def train_in_folder(
         "precision": setting.precision,
         "recipe": dataclasses.asdict(recipe),
     }
-    wanted = Architecture(architecture.name, sizes)
-    if start and _plain(dataclasses.asdict(start.architecture)) != _plain(
-        dataclasses.asdict(wanted)
-    ):
-        raise ValueError(f"--start_from: {start.name} is {start.architecture}, expected {wanted}.")
+    if start:
+        _check_start(start, Architecture(architecture.name, sizes))
     record = _claim(folder, identity, writes=setting.chief)
 
     with setting.strategy.scope():
         keras.utils.set_random_seed(recipe.seed)
         model = build(architecture.name, dtype=POLICIES[setting.precision], **sizes)
         if start:
-            model.set_weights(start.model.get_weights())
+            _begin_with(start, model, recipe.seed)
     if classifiers:
         frozen = tuple(classifier.model for classifier in classifiers)
         task = Task(frozen, loss, autoencoder=model, threat=threat, then=then)
@@ -166,6 +165,28 @@ def train_in_folder(
     # Before anything is measured, so that the zoo stores in half the bytes what was measured.
     round_kernels(trained)
     return Trained(name, trained, Architecture(architecture.name, sizes), record)
+
+
+def _begin_with(start: Trained, model: keras.Model, seed: int) -> None:
+    """Give the model the weights of `start`, widened if that is narrower."""
+    if [w.shape for w in start.model.weights] == [w.shape for w in model.weights]:
+        model.set_weights(start.model.get_weights())
+        return
+    try:
+        widen(start.model, model, seed)
+    except ValueError as error:
+        raise ValueError(f"--start_from: {start.name} does not become {model.name}: {error}") from (
+            error
+        )
+
+
+def _check_start(start: Trained, wanted: Architecture) -> None:
+    given, sought = (
+        (architecture.name, _plain(architecture.sizes) | {"width": None})
+        for architecture in (start.architecture, wanted)
+    )
+    if given != sought:
+        raise ValueError(f"--start_from: {start.name} is {start.architecture}, expected {wanted}.")
 
 
 def _claim(folder: Path, identity: dict, writes: bool) -> dict:
