@@ -117,13 +117,12 @@ def train_in_folder(
     }
     if start:
         _check_start(start, Architecture(architecture.name, sizes))
-    record = _claim(folder, identity, writes=setting.chief)
-
     with setting.strategy.scope():
         keras.utils.set_random_seed(recipe.seed)
         model = build(architecture.name, dtype=POLICIES[setting.precision], **sizes)
         if start:
             _begin_with(start, model, recipe.seed)
+    record = _claim(folder, identity, writes=setting.chief)
     if classifiers:
         frozen = tuple(classifier.model for classifier in classifiers)
         task = Task(frozen, loss, autoencoder=model, threat=threat, then=then)

@@ -100,7 +100,7 @@ def schedule_tables(result: dict) -> Iterator[tuple[str, list[str], list[list[st
         recipe = row["recipe"]
         late = recipe["late_from"] < 1
         cells = [
-            row["attack"],
+            row["attack"] + ", collapsed" * (row not in done),
             f"{recipe['attack_steps']}" + f", then {recipe['late_attack_steps']}" * late,
             f"{recipe['epochs']}",
         ]
@@ -108,7 +108,7 @@ def schedule_tables(result: dict) -> Iterator[tuple[str, list[str], list[list[st
             accuracies = [f"{100 * found['accuracy']:.1f}" for found in row["accuracies"]]
             cells += [f"{row['seconds'] / 60:.1f}", *accuracies]
         else:
-            cells += ["collapsed", "", *("" for _ in steps)]
+            cells += ["", "", *("" for _ in steps)]
         body.append(cells)
     title = (
         f"{DATASETS[result['dataset']]}, {result['model']} trained under attacks of the same work; "

@@ -235,6 +235,7 @@ def test_the_paper_recipe_runs_two_steps(tmp_path):
         (["--classifiers=mnist_madri"], "Did you mean 'mnist_madry'"),
         (["--start_from=mnist_fc"], "expected --train_classifiers"),
         (["--start_from=aaa_mnist_ce", "--encoder_epochs=1"], "leave out --encoder_epochs"),
+        (["--start_from=aaa_mnist_ce", "--width=64"], "aaa_mnist_ce does not become"),
         (["--publish"], "expected --from_zoo with it"),
         (["--from_zoo", "--recipe=quick", "--epochs=3"], "leave out --epochs, --recipe"),
         (["--from_zoo", "--latent=128"], "aaa_mnist_ce_mse of the zoo has 1024, not 128"),

@@ -46,7 +46,7 @@ def test_a_collapse_stands_in_the_table():
     }
     ((title, header, body),) = schedule_tables(result)
     assert "n = 10 validation images" in title
-    assert body == [["rs_fgsm", "1", "5", "collapsed", ""]] and len(header) == 5
+    assert body == [["rs_fgsm, collapsed", "1", "5", "", ""]] and len(header) == 5
 
 
 @pytest.mark.parametrize(
