@@ -31,6 +31,7 @@ from experiments.aaa_models import (
     adversarial_history,
     attacked,
     classifiers,
+    measured,
     origin,
 )
 from experiments.cards import artefact_card, card_measurements, publish, save
@@ -117,11 +118,7 @@ def main(argv):
         setting,
         threat,
         attacked(study, models, plan, defence),
-        defence=defence,
-        test_gradients=sum(
-            steps[-1] * examples * len(study.tables) * len(plan.losses)
-            for steps, examples in parts(test.steps, FLAGS.long_examples, len(labels))
-        ),
+        measured(study, models, plan, defence, parts(test.steps, FLAGS.long_examples, len(labels))),
     )
     add_robust(setting, study, models, plan, threat)
     measurements, seconds = _measure(setting, study, models, images, labels, threat, test)
@@ -211,14 +208,19 @@ def _check_from_zoo() -> None:
 
 def _check_start(study: Study) -> None:
     """Refuse a --start_from that no model of the run would begin with."""
-    if FLAGS.start_from is None or zoo.info(FLAGS.start_from).kind == "autoencoder":
-        return
+    given = FLAGS.start_from
     trained = list(study.tables) * FLAGS.train_classifiers
     trained += [f"{name}_pgd" for name in study.baselines] * FLAGS.baseline
-    if FLAGS.start_from not in trained:
+    if given is None or given in trained:
+        return
+    if zoo.info(given).kind == "classifier":
         raise ValueError(
-            f"--start_from: {FLAGS.start_from} is a classifier, which begins only its own "
-            "training; expected --train_classifiers or --baseline with it."
+            f"--start_from: {given} is a classifier, which begins only its own training; "
+            "expected --train_classifiers or --baseline with it."
+        )
+    if not any(FLAGS.loss) and not FLAGS.ensemble:
+        raise ValueError(
+            f"--start_from: {given} begins autoencoders; expected --loss or --ensemble."
         )
 
 
@@ -258,7 +260,7 @@ def _measure(
     seconds = {f"training {r.name}": r.record["training_seconds"] for r in models.all() if r.record}
     for row, model, classifier, table, defence, long_examples in wanted:
         title = f"{row}_{classifier}"
-        measured = measure(
+        found = measure(
             title,
             defence,
             images,
@@ -270,8 +272,8 @@ def _measure(
             strategy=setting.strategy,
             long_examples=long_examples,
         )
-        seconds[f"measuring {title}"] = measured["seconds"]
-        for accuracy in measured["accuracies"]:
+        seconds[f"measuring {title}"] = found["seconds"]
+        for accuracy in found["accuracies"]:
             column = accuracy["attack"] + str(accuracy["steps"] or "")
             where = {"table": table.key, "row": row, "model": model, "classifier": classifier}
             paper = paper_accuracy(table.cells, row, column)

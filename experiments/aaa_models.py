@@ -93,6 +93,30 @@ def attacked(
     return found
 
 
+def measured(
+    study: Study,
+    models: Models,
+    plan: Plan,
+    defence: keras.Model,
+    runs: list[tuple[tuple[int, ...], int]],
+) -> list[tuple[keras.Model, int]]:
+    """Return what the test attacks will attack: images -> logits, the steps of all examples.
+
+    Args:
+        study, models, plan, defence: as for attacked.
+        runs: numbers of steps of the test, on how many examples, as `experiments.measure.parts`
+            gives them. Natural classifiers have fallen after the first number.
+    """
+    (first, *_), examples = runs[0]
+    whole = sum(steps[-1] * count for steps, count in runs)
+    baselines = study.baselines if plan.baseline else ()
+    found = [
+        (models.classifiers[name].model, first * examples + whole * (name in baselines))
+        for name in study.tables
+    ]
+    return [*found, (defence, whole * len(study.tables) * len(plan.losses))]
+
+
 def add_robust(
     setting: Setting, study: Study, models: Models, plan: Plan, threat: ThreatModel
 ) -> None:

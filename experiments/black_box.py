@@ -133,12 +133,14 @@ def _train(
     transfer = FLAGS.start_from or autoencoder_name(setting.dataset, "ce_mse")
     if FLAGS.start_from or "tuned" in ways or transfer in zoo.list_models():
         runs["transfer"] = of_zoo(transfer)
+    # All of the size of the one they are compared with.
+    built = runs["transfer"].architecture if "transfer" in runs else study.autoencoder
 
     def train(row: str, classifier: Trained, how: Recipe = recipe, start: Trained | None = None):
         runs[row] = train_in_folder(
             setting,
             row,
-            study.autoencoder,
+            built,
             how,
             classifiers=(classifier,),
             loss=weighed(LOSSES["ce_mse"], recipe),

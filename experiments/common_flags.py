@@ -99,7 +99,8 @@ def define_start_from() -> None:
     flags.DEFINE_string(
         "start_from",
         None,
-        "Zoo name of the model whose weights to begin with; those of a narrower one are widened.",
+        "Zoo name of the model whose weights to begin with; those of a narrower unet or "
+        "conv_autoencoder are widened.",
     )
 
 

@@ -21,9 +21,7 @@ def announce(
     setting: Setting,
     threat: ThreatModel,
     training: Sequence[tuple[keras.Model, Sequence[Recipe]]],
-    *,
-    defence: keras.Model,
-    test_gradients: int,
+    testing: Sequence[tuple[keras.Model, int]],
 ) -> None:
     """Print how long the training runs and the measuring will take here.
 
@@ -32,8 +30,8 @@ def announce(
         threat: the ball.
         training: images -> logits of a size that will be trained under attack, and a recipe for
             each of its runs.
-        defence: a model of the size that the test attacks will attack.
-        test_gradients: steps of the test attacks, of all examples and defences together.
+        testing: images -> logits of a size that the test attacks will attack, and their steps, of
+            all examples and of all models of that size together.
     """
     size = data.image_spec(setting.dataset, setting.data_dir).examples["train"]
     trained = sum(
@@ -41,7 +39,9 @@ def announce(
         for model, recipes in training
         if recipes
     )
-    measuring = _seconds_per_gradient(setting, defence, threat) * test_gradients
+    measuring = sum(
+        _seconds_per_gradient(setting, model, threat) * steps for model, steps in testing if steps
+    )
     print(
         f"On this machine: about {_minutes(trained)} of training and {_minutes(measuring)} of "
         f"measuring, less what an earlier run in {setting.workdir} has done.",

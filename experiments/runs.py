@@ -94,7 +94,7 @@ def train_in_folder(
 
     Raises:
         ValueError: if the folder holds another run; names the fields that differ. If `start` is
-            of another architecture.
+            of another architecture, wider, or narrower and not to be widened.
     """
     folder = setting.workdir / name
     sizes = {**architecture.sizes}
@@ -171,6 +171,7 @@ def _begin_with(start: Trained, model: keras.Model, seed: int) -> None:
     if [w.shape for w in start.model.weights] == [w.shape for w in model.weights]:
         model.set_weights(start.model.get_weights())
         return
+    print(f"{start.name} is narrower: its weights are widened.")
     try:
         widen(start.model, model, seed)
     except ValueError as error:

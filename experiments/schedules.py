@@ -104,8 +104,7 @@ def main(argv):
         setting,
         threat,
         [(model, list(recipes.values()))],
-        defence=model,
-        test_gradients=study.test_steps[0] * count * len(recipes),
+        [(model, study.test_steps[0] * count * len(recipes))],
     )
     rows = [_row(setting, study, threat, name, recipes[name], count) for name in recipes]
     if not setting.chief:

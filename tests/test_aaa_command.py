@@ -234,6 +234,7 @@ def test_the_paper_recipe_runs_two_steps(tmp_path):
         (["--data_dir=/nowhere", "--latent=0"], "latent"),
         (["--classifiers=mnist_madri"], "Did you mean 'mnist_madry'"),
         (["--start_from=mnist_fc"], "expected --train_classifiers"),
+        (["--start_from=aaa_mnist_ce", "--loss=", "--baseline"], "expected --loss or --ensemble"),
         (["--start_from=aaa_mnist_ce", "--encoder_epochs=1"], "leave out --encoder_epochs"),
         (["--start_from=aaa_mnist_ce", "--width=64"], "aaa_mnist_ce does not become"),
         (["--publish"], "expected --from_zoo with it"),

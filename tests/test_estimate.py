@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from experiments.aaa_models import Models, Plan, attacked
+from experiments.aaa_models import Models, Plan, attacked, measured
 from experiments.estimate import gradients
 from experiments.recipes import recipe_for
 from experiments.runs import Trained
@@ -43,6 +43,11 @@ def test_what_is_trained_under_attack_is_what_is_estimated(from_zoo):
     )
     behind = models.classifiers["mnist_madry"].model
     defence = defend(build(autoencoder.name, **SIZES, input_shape=(28, 28, 1)), behind)
+    on_tables = dataclasses.replace(study, tables={"mnist_madry": study.tables["mnist_madry"]})
+    assert measured(on_tables, models, plan, defence, [((40,), 50), ((40, 200), 10)]) == [
+        (behind, 40 * 50 + (40 * 50 + 200 * 10)),  # the natural one, and its baseline whole
+        (defence, 2 * (40 * 50 + 200 * 10)),
+    ]
     found = attacked(study, models, plan, defence)
     if from_zoo:
         assert not found

@@ -56,7 +56,6 @@ def test_a_run_begins_with_a_narrower_models_weights(tmp_path):
     # Batch normalisation's averages have moved by a step.
     apart = np.abs(found.model(IMAGES) - start.model(IMAGES)).mean()
     other = np.abs(_autoencoder(4).model(IMAGES) - start.model(IMAGES)).mean()
-    print(apart, other)
     assert apart < 0.1 * other
 
 

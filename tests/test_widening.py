@@ -12,10 +12,13 @@ IMAGES = tf.random.stateless_uniform((8, *SHAPE), (1, 2))
 
 
 def _trained(architecture: str, width: int):
-    """A model whose normalisations have statistics of their own, as after training."""
+    """A model none of whose weights is at its initial value, as after training."""
     model = build(architecture, input_shape=SHAPE, width=width)
-    for _ in range(3):
-        model(IMAGES, training=True)
+    random = np.random.default_rng(width)
+    for weight in model.weights:
+        if len(weight.shape) == 1:  # gamma, beta, bias, mean; a variance is positive
+            positive = weight.name in ("gamma", "moving_variance")
+            weight.assign(random.uniform(0.5 if positive else -0.5, 1.5, weight.shape))
     return model
 
 

@@ -30,11 +30,13 @@ def widen(narrow: keras.Model, wide: keras.Model, seed: int = 0) -> None:
     Args:
         narrow: a model of convolutions, normalisations, concatenations and layers that treat each
             filter for itself, each called once.
-        wide: the same architecture with at least as many filters in each layer; changed in place.
+        wide: built as `narrow` was, with at least as many filters in each layer; changed in place,
+            in part if there is an error. That the layers are of the same types is checked, not
+            that they are connected alike.
         seed: of the shares.
 
     Raises:
-        ValueError: for other layers, another architecture, or fewer filters.
+        ValueError: for other layers, layers of other types, or fewer filters.
     """
     if [type(layer) for layer in narrow.layers] != [type(layer) for layer in wide.layers]:
         raise ValueError(f"wide: expected the layers of {narrow.name}, got those of {wide.name}.")
@@ -59,15 +61,13 @@ def widen(narrow: keras.Model, wide: keras.Model, seed: int = 0) -> None:
         elif isinstance(new, _CHANNELWISE):
             copies[id(new.output)] = read[0]
         else:
-            raise ValueError(f"wide: {new.name}, a {type(new).__name__}, cannot be widened.")
+            raise ValueError(f"{new.name}, a {type(new).__name__}, cannot be widened.")
 
 
 def _convolution(old, new, read: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Set the wide convolution's weights; which narrow filter each of its filters copies."""
     if new.filters < old.filters:
-        raise ValueError(
-            f"wide: {new.name} has {new.filters} filters, expected at least {old.filters}."
-        )
+        raise ValueError(f"{new.name} has {new.filters} filters, expected at least {old.filters}.")
     made = np.arange(new.filters) % old.filters
     kernel, *bias = old.get_weights()
     shares = random.uniform(1 - SPREAD, 1 + SPREAD, (*kernel.shape[:2], len(read), len(made)))
