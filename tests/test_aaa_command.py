@@ -156,10 +156,10 @@ def test_a_finished_run_is_not_trained_again(finished):
     record = json.loads(path.read_text())
     del record["identity"]["recipe"]["temperature"]
     path.write_text(json.dumps(record))
-    began = time.monotonic()
+    before = {path: path.stat().st_mtime_ns for path in finished[0].glob("*/checkpoints/*")}
     code, out, _ = run(finished[0], *SMOKE, "--loss=ce_mse,mse", "--baseline")
     assert code == 0 and "epoch 1/" not in out
-    assert time.monotonic() - began < 120
+    assert before and before == {path: path.stat().st_mtime_ns for path in before}
 
 
 def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(finished, tmp_path):
@@ -171,7 +171,7 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(finished, tmp_path
             stderr=subprocess.DEVNULL,
         )
         before = newest(folder)
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 600  # for one that hangs
         while newest(folder) in (None, before):
             assert process.poll() is None, "the run ended before it could be killed"
             assert time.monotonic() < deadline

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from absl import flags
 from absl.testing import flagsaver
 
 from experiments.benchmark import __main__ as benchmark
@@ -59,6 +60,7 @@ def test_the_torch_port_computes_the_same(name, sizes):
 @pytest.mark.slow
 def test_every_contender_at_hand_runs(tmp_path, monkeypatch):
     jobs = ["clean_mnist", "pgd_mnist", "training_mnist"]
+    flags.FLAGS.mark_as_parsed()
     with flagsaver.flagsaver(
         jobs=jobs, examples=16, batch_sizes=["16"], workdir=str(tmp_path), json=False
     ):

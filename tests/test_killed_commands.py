@@ -46,8 +46,8 @@ def kill_once_there(command, workdir, pattern, count):
 @pytest.mark.slow
 def test_autoattack(tmp_path):
     expected = run(EVALUATE, tmp_path / "quiet")
-    kill_once_there(EVALUATE, tmp_path / "killed", "autoattack/block*.npz", 1)
-    (block,) = (tmp_path / "killed" / "autoattack").glob("block*.npz")
+    kill_once_there(EVALUATE, tmp_path / "killed", "autoattack/*/block*.npz", 1)
+    (block,) = (tmp_path / "killed" / "autoattack").glob("*/block*.npz")
     before = block.stat().st_mtime_ns
     found = run(EVALUATE, tmp_path / "killed")
     assert block.stat().st_mtime_ns == before  # it was not attacked a second time
