@@ -195,15 +195,14 @@ def _accuracies(
     """Clean and attacked accuracies of one classifier behind one autoencoder."""
     plain, precision = defend(autoencoder, behind), choose_precision(FLAGS.precision)
     defence = knn_attackable(autoencoder, behind, neighbours, "identity")
-    standing = correct(defence, images, labels)
     found = []
 
     def add(attack: str, steps: int | None, mask: np.ndarray) -> None:
         accuracy = Accuracy(int(mask.sum()), len(mask)).to_json()
         found.append({"attack": attack, "steps": steps, **accuracy})
 
-    def survive(attacked, steps: tuple[int, ...], precision: str, n: int) -> dict[int, np.ndarray]:
-        survived = survive_pgd(
+    def survive(attacked, steps: tuple[int, ...], precision: str, n: int):
+        return survive_pgd(
             attacked,
             images[:n],
             labels[:n],
@@ -212,11 +211,10 @@ def _accuracies(
             precision=precision,
             judge=defence,
         )
-        return {steps: standing[:n] & mask for steps, mask in survived.items()}
 
-    add("clean", None, standing)
-    for steps, mask in survive(plain, study.test_steps, precision, len(labels)).items():
-        add("pgd", steps, mask)
+    masks = survive(plain, study.test_steps, precision, len(labels))
+    for steps, mask in masks.items():
+        add("clean" if steps is None else "pgd", steps, mask)
 
     n, steps = FLAGS.bpda_examples, study.test_steps[0]
     through = [
@@ -234,7 +232,7 @@ def _accuracies(
         labels[:n],
         threat,
     )
-    add("square", None, standing[:n] & correct(defence, x_adv, labels[:n]))
+    add("square", None, masks[None][:n] & correct(defence, x_adv, labels[:n]))
     return {"accuracies": found}
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from rich.progress import Progress
 
 from keras_aaa.attacks.pgd import random_start
-from keras_aaa.evaluation import PgdTest, correct, survive_pgd
+from keras_aaa.evaluation import PgdTest, survive_pgd
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.results import Accuracy, write_json
 from keras_aaa.threat_model import ThreatModel
@@ -69,9 +69,8 @@ def measure(
         for steps, count in parts(test.steps, long_examples, len(labels)):
             own = share(strategy, count)
             x, y, begin = (tf.gather(tensor, own) for tensor in (images, labels, start))
-            standing = correct(defence, x, y)
             task = bar.add_task(title, total=len(y) * steps[-1])
-            survived = survive_pgd(
+            masks = survive_pgd(
                 defence,
                 x,
                 y,
@@ -82,8 +81,6 @@ def measure(
                 on_batch=lambda done, task=task: bar.advance(task, done),
             )
             bar.update(task, completed=len(y) * steps[-1])
-            # Wrong without an attack is wrong under it.
-            masks = {None: standing, **{s: mask & standing for s, mask in survived.items()}}
             counts = total(strategy, [np.sum(mask) for mask in masks.values()])
             found = {s: (int(n), count) for s, n in zip(masks, counts, strict=True)}
             counted = found | counted  # what was counted on more examples stays

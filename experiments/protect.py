@@ -14,7 +14,7 @@ import keras_aaa
 import zoo
 from experiments.console import friendly
 from keras_aaa import data
-from keras_aaa.evaluation import PgdTest, correct, survive_pgd
+from keras_aaa.evaluation import PgdTest, survive_pgd
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("train_examples", 20_000, "Training examples of the classifier.", 1000)
@@ -51,8 +51,8 @@ def main(argv):
     images, labels = data.first(data.load("mnist", "test"), FLAGS.eval_examples)
     threat, test = keras_aaa.threat_for("mnist"), PgdTest((40,), 0.01)
     for name, model in (("alone", classifier), ("defended", defended)):
-        clean = correct(model, images, labels).mean()
-        robust = survive_pgd(model, images, labels, threat=threat, test=test)[40].mean()
+        standing = survive_pgd(model, images, labels, threat=threat, test=test)
+        clean, robust = standing[None].mean(), standing[40].mean()
         print(f"{name}: clean {clean:.1%}, PGD-40 {robust:.1%}", flush=True)
 
 

@@ -49,8 +49,30 @@ def test_survivors_of_more_steps_are_survivors_of_fewer(fitted, digits, threat):
     counts = [int(masks[steps].sum()) for steps in (1, 3, 20)]
     assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1]
     assert not (masks[20] & ~masks[3]).any() and not (masks[3] & ~masks[1]).any()
-    # The first stage attacks everybody, the others those who are left.
-    assert sum(done) == len(labels) + 2 * counts[0] + 17 * counts[1]
+    # What is left to do is done for those who are left; the rest counts as done beforehand.
+    assert done[0] == 0 and sum(done) == len(labels) + 2 * counts[0] + 17 * counts[1]
+
+
+def test_who_is_wrong_without_an_attack_is_not_attacked(fitted, digits, threat, monkeypatch):
+    images, labels = digits
+    wrong = np.arange(len(labels)) % 3 == 0
+    labels = np.where(wrong, (labels + 1) % 10, labels)
+    x_adv = pgd(fitted, images, labels, threat=threat, steps=4, step_size=0.05, seed=0)
+    attacked, original = [], robustness.craft
+
+    def spy(attack, x, y, *rest):
+        attacked.extend(y.numpy())
+        return original(attack, x, y, *rest)
+
+    monkeypatch.setattr(robustness, "craft", spy)
+    masks = survive_pgd(fitted, images, labels, threat=threat, test=PgdTest((4,), 0.05))
+    np.testing.assert_array_equal(masks[None], ~wrong)
+    np.testing.assert_array_equal(attacked, labels[~wrong])
+    # Each example has the random start that it has among all.
+    np.testing.assert_array_equal(masks[4], ~wrong & correct(fitted, x_adv, labels))
+    assert not survive_pgd(
+        fitted, images[wrong], labels[wrong], threat=threat, test=PgdTest((4,), 0.05)
+    )[4].any()
 
 
 def test_first_stage_is_plain_pgd(fitted, digits, threat):

@@ -82,11 +82,12 @@ def survive_pgd(
     start: tf.Tensor | None = None,
     on_batch: Callable[[int], None] = lambda done: None,
     judge: Callable | None = None,
-) -> dict[int, np.ndarray]:
-    """Return, for each number of steps, bool [n]: who is still classified correctly.
+) -> dict[int | None, np.ndarray]:
+    """Return who is classified correctly, bool [n], clean (None) and after each number of steps.
 
-    Who has fallen after fewer steps stays fallen and is not attacked further. Batches are as large
-    as is fastest here; each example's random start is its own, whatever the batch.
+    Who is wrong without an attack, or has fallen after fewer steps, is wrong after more, and is not
+    attacked further. Batches are as large as is fastest here; each example's random start is its
+    own, whatever the batch.
 
     Args:
         defence: keras.Model or callable: images -> logits, in float32.
@@ -96,7 +97,7 @@ def survive_pgd(
         test: steps, step size, seed.
         precision: "float32" or "bfloat16", of crafting; the score is in float32 all the same.
         start: images [n, h, w, c] to begin from, in the ball; None draws them from the test's seed.
-        on_batch: called after each batch with examples times steps done.
+        on_batch: called with examples times steps, after each batch and for those left out.
         judge: who classifies what was crafted on `defence`, where that is only a part of the whole
             or stands in for it; None for the defence itself.
 
@@ -106,22 +107,26 @@ def survive_pgd(
     """
     judge = defence if judge is None else judge
     images, labels = check_batch(images, labels, defence)
-    if not len(labels):
-        return {steps: np.zeros(0, bool) for steps in test.steps}
+    clean = correct(judge, images, labels)
+    alive, done = np.flatnonzero(clean), 0
+    survived: dict[int | None, np.ndarray] = {None: clean}
+    on_batch((len(labels) - len(alive)) * test.steps[-1])
+    if not len(alive):
+        return survived | dict.fromkeys(test.steps, clean)
     crafting = fast_copy(defence, precision)
     common = {"threat": threat, "step_size": test.step_size}
 
     def probed(size):
-        return pgd(crafting, images[:size], labels[:size], steps=PROBED_STEPS, **common).numpy()
+        x, y = (tf.gather(tensor, alive[:size]) for tensor in (images, labels))
+        return pgd(crafting, x, y, steps=PROBED_STEPS, **common).numpy()
 
     def probe(size):
         list(at_once(probed, [size] * BATCHES))
 
-    batch = fastest_batch(probe, -(-len(labels) // BATCHES))
+    batch = fastest_batch(probe, -(-len(alive) // BATCHES))
     if start is None:
         start = random_start(images, threat, test.seed)
-    alive, done = np.arange(len(labels)), 0
-    survived = {}
+    start = tf.gather(start, alive)
     for steps in test.steps:
         x, y = tf.gather(images, alive), tf.gather(labels, alive)
 
