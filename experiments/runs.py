@@ -171,13 +171,13 @@ def _begin_with(start: Trained, model: keras.Model, seed: int) -> None:
     if [w.shape for w in start.model.weights] == [w.shape for w in model.weights]:
         model.set_weights(start.model.get_weights())
         return
-    print(f"{start.name} is narrower: its weights are widened.")
     try:
         widen(start.model, model, seed)
     except ValueError as error:
         raise ValueError(f"--start_from: {start.name} does not become {model.name}: {error}") from (
             error
         )
+    print(f"{start.name} is narrower: its weights were widened.", flush=True)
 
 
 def _check_start(start: Trained, wanted: Architecture) -> None:
