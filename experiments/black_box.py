@@ -56,13 +56,15 @@ from keras_aaa.training import LOSSES, Recipe
 
 FLAGS = flags.FLAGS
 WAYS = ("queries", "tuned", "white_box")
+CHECKED = 8  # images that a served target must answer as the zoo's does
+ANSWERS_DIFFER = 1e-2  # in probability; rounding makes less of it
 define_run_flags()
 define_recipe_flags("quick")
 define_start_from()
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("queries", ["64"], "Queries an image and gradient, an even number; a run each.")
 flags.DEFINE_string("target", None, "Zoo name of the classifier; the study's transfer target.")
-flags.DEFINE_string("url", None, "Where it is served, in TensorFlow Serving's REST form.")
+flags.DEFINE_string("url", None, "Where the target is served, in TensorFlow Serving's REST form.")
 flags.DEFINE_list("ways", list(WAYS), f"How to train: {', '.join(WAYS)}.")
 flags.DEFINE_integer("tune_epochs", 1, "Epochs of `tuned`.", 1)
 
@@ -157,11 +159,26 @@ def _train(
             model = black_box(query, spec.shape, spec.classes, pairs=count // 2, seed=recipe.seed)
             classifier = Trained(f"queried_{behind.name}", model, Architecture("black_box"), None)
             with _counting(model, setting, row):
+                if FLAGS.url:
+                    _check_answers(model, behind, spec.shape)
                 train(row, classifier, how, start)
             asked[row] = model.get_layer("queried").queries.count
     if "white_box" in ways:
         train("white_box", behind)
     return runs, asked
+
+
+def _check_answers(model, behind: Trained, shape: tuple[int, ...]) -> None:
+    images = tf.random.stateless_uniform((CHECKED, *shape), (0, 0))
+    # In graphs, as in training: Keras would wrap a failed query's error otherwise.
+    answered, expected = (
+        tf.nn.softmax(tf.function(m)(images)).numpy() for m in (model, behind.model)
+    )
+    if np.abs(answered - expected).max() > ANSWERS_DIFFER:
+        raise ValueError(
+            f"--url: {FLAGS.url} answers otherwise than {behind.name}, on which the result is "
+            "measured; expected the model that --target names."
+        )
 
 
 def _even(text: str) -> int:

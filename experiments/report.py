@@ -1,7 +1,7 @@
 """Write the result tables of the README and of docs/results.md from experiments/results/*.json.
 
 python -m experiments.report           # rewrites the tables between their markers
-python -m experiments.report --check   # exit code 1 if a page is out of date
+python -m experiments.report --check   # exit code 2 if a page is out of date
 
 A page says which results stand where: between <!-- results: aaa_mnist knn_* --> and
 <!-- results: end --> are the tables of the files of these names. Each file stands in one place.

@@ -1,9 +1,11 @@
 """The black-box command on a few images, to its result and figure."""
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -43,6 +45,26 @@ def test_a_server_that_does_not_answer_is_said_in_a_line(tmp_path):
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: queries_4: a query failed. 3 attempts failed")
     assert "refused" in last and "same command" in last and len(last) < 300
+
+
+def test_a_server_of_another_model_is_refused(tmp_path):
+    class Uniform(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            count = len(json.loads(body)["inputs"]["images"])
+            answer = json.dumps({"outputs": {"probabilities": [[0.1] * 10] * count}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Uniform) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1/models/mnist_fc"
+        done = run(tmp_path, *FEW, "--ways=queries", f"--url={url}")
+        server.shutdown()
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "answers otherwise than mnist_fc" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("text", ["3", pytest.param("many", marks=pytest.mark.slow)])

@@ -7,7 +7,12 @@ import io
 import re
 from pathlib import Path
 
+import keras
+import numpy as np
+
+import keras_aaa
 import zoo
+from keras_aaa import data
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -20,6 +25,16 @@ def test_the_first_block_protects_a_classifier():
     assert clean.startswith("clean ") and float(clean.split()[1]) > 0.95
     assert attacked.startswith("PGD-40 ") and 0.8 < float(attacked.split()[1]) < 1
     assert float(lowest) == zoo.info("aaa_mnist_ce_mse").robust_accuracy
+
+
+def test_the_second_block_trains_before_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"my_classifier": zoo.load("mnist_fc"), "keras_aaa": keras_aaa, "data": data}
+    exec(compile(BLOCKS[1], "README.md", "exec"), names)
+    saved = keras.models.load_model("own.keras")
+    for old, new in zip(names["own"].get_weights(), saved.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert list((tmp_path / "runs" / "own" / "checkpoints").iterdir())
 
 
 def test_every_block_imports_what_there_is():
