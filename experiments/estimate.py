@@ -43,8 +43,9 @@ def announce(
         _seconds_per_gradient(setting, model, threat) * steps for model, steps in testing if steps
     )
     print(
-        f"On this machine: about {_minutes(trained)} of training and {_minutes(measuring)} of "
-        f"measuring, less what an earlier run in {setting.workdir} has done.",
+        # Who is wrong without an attack is not attacked.
+        f"On this machine: about {_minutes(trained)} of training and at most {_minutes(measuring)} "
+        f"of measuring, less what an earlier run in {setting.workdir} has done.",
         flush=True,
     )
 
