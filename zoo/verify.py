@@ -65,6 +65,8 @@ def verify_card(
     claims = [m for m in card.measured if m.attack in ("clean", attack)]
     if all(m.attack == "clean" for m in claims):
         raise ValueError(f"{card.name}: the card has no accuracy under {attack}.")
+    most = examples or max(m.examples for m in claims)
+    images, labels = data.first(data.load(card.dataset, "test", data_dir), most)
     threat = ThreatModel(**(card.threat or {}))
     checks = []
     for defended in dict.fromkeys(m.defended for m in claims if m.attack == attack):
@@ -72,15 +74,15 @@ def verify_card(
         defence = _defence(found, card, defended)
         counts = {m: examples or m.examples for m in stated}
         for n in sorted(set(counts.values()), reverse=True):
-            images, labels = data.first(data.load(card.dataset, "test", data_dir), n)
+            x, y = images[:n], labels[:n]
             # PGD's fewer steps too, though measured on more: who fell at them has fallen.
             run = [m for m in stated if counts[m] >= n]
             if any(m.attack == attack for m in run):
-                survived = survive(defence, images, labels, threat, run)
+                survived = survive(defence, x, y, threat, run)
             else:
-                survived = {("clean", None): correct(defence, images, labels)}
+                survived = {("clean", None): correct(defence, x, y)}
             for claim in (m for m in stated if counts[m] == n):
-                right = Accuracy(int(np.sum(survived[claim.attack, claim.steps])), len(labels))
+                right = Accuracy(int(np.sum(survived[claim.attack, claim.steps])), len(y))
                 low, high = right.interval_among(len(claims))
                 checks.append(
                     Check(
@@ -90,7 +92,7 @@ def verify_card(
                         claim.accuracy,
                         right.value,
                         (high - low) / 2,
-                        len(labels),
+                        len(y),
                     )
                 )
     return checks
