@@ -163,8 +163,6 @@ def main(argv):
 def _plan(study: Study) -> Plan:
     """What the flags ask for."""
     _check_from_zoo()
-    if FLAGS.start_from and FLAGS.encoder_epochs:
-        raise ValueError("--start_from has a trained encoder: leave out --encoder_epochs.")
     _check_start(study)
     recipes = {
         job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe))

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 import keras
 
 import zoo
-from experiments.runs import Setting, Trained, of_zoo, train_in_folder
+from experiments.runs import Setting, Trained, begin_with, of_zoo, train_in_folder
 from experiments.studies import Architecture, Study
+from keras_aaa import data
 from keras_aaa.models import build
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.halves import encoder
@@ -166,13 +167,23 @@ def _of_size(found: Trained, sizes: dict) -> Trained:
 
 
 def _with_encoder(setting: Setting, plan: Plan, threat: ThreatModel) -> Trained:
-    """The autoencoder that all begin with: its encoder trained under attack, its decoder not."""
-    name, sizes = plan.autoencoder.name, plan.autoencoder.sizes
-    recipe = _encoder_recipe(plan)
-    trained = train_in_folder(setting, "encoder", _encoder_classifier(plan), recipe, threat=threat)
-    sizes = {**sizes, "input_shape": trained.architecture.sizes["input_shape"]}
+    """The autoencoder that all begin with: its encoder trained under attack, its decoder not.
+
+    The decoder, and the encoder before it is trained, are those of --start_from if given.
+    """
+    recipe, built = _encoder_recipe(plan), _encoder_classifier(plan)
+    spec = data.image_spec(setting.dataset, setting.data_dir)
+    name, sizes = plan.autoencoder.name, {**plan.autoencoder.sizes, "input_shape": spec.shape}
     keras.utils.set_random_seed(recipe.seed)
     model = build(name, **sizes)
+    begun = None
+    if start := _start(plan, plan.start_from, of_any_name=True):
+        begin_with(start, model, recipe.seed)
+        sizes_of_classifier = {**built.sizes, "input_shape": spec.shape, "classes": spec.classes}
+        classifier = build(built.name, **sizes_of_classifier)
+        encoder(classifier).set_weights(encoder(model).get_weights())
+        begun = Trained(start.name, classifier, Architecture(built.name, sizes_of_classifier), None)
+    trained = train_in_folder(setting, "encoder", built, recipe, threat=threat, start=begun)
     encoder(model).set_weights(encoder(trained.model).get_weights())
     return Trained(trained.name, model, Architecture(name, sizes), None)
 
@@ -185,7 +196,9 @@ def _encoder_classifier(plan: Plan) -> Architecture:
 def _encoder_recipe(plan: Plan) -> Recipe:
     # What is about autoencoders alone is left out, so that all of them begin with the same encoder.
     recipe = plan.recipes["adversarial"]
-    return replace(recipe, epochs=plan.encoder_epochs, mse_weight=1.0, temperature=1.0)
+    return replace(
+        recipe, epochs=plan.encoder_epochs, mse_weight=1.0, temperature=1.0, frozen_encoder=0
+    )
 
 
 def _start(plan: Plan, name: str, of_any_name: bool = False) -> Trained | None:

@@ -14,6 +14,7 @@ from keras_aaa import data
 from keras_aaa.models import build
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.half import round_kernels
+from keras_aaa.models.halves import encoder
 from keras_aaa.models.precision import POLICIES
 from keras_aaa.models.widening import widen
 from keras_aaa.results import provenance, write_json
@@ -121,7 +122,9 @@ def train_in_folder(
         keras.utils.set_random_seed(recipe.seed)
         model = build(architecture.name, dtype=POLICIES[setting.precision], **sizes)
         if start:
-            _begin_with(start, model, recipe.seed)
+            begin_with(start, model, recipe.seed)
+        if classifiers and recipe.frozen_encoder:
+            encoder(model).trainable = False
     record = _claim(folder, identity, writes=setting.chief)
     if classifiers:
         frozen = tuple(classifier.model for classifier in classifiers)
@@ -166,8 +169,12 @@ def train_in_folder(
     return Trained(name, trained, Architecture(architecture.name, sizes), record)
 
 
-def _begin_with(start: Trained, model: keras.Model, seed: int) -> None:
-    """Give the model the weights of `start`, widened if that is narrower."""
+def begin_with(start: Trained, model: keras.Model, seed: int) -> None:
+    """Give the model the weights of `start`, widened if that is narrower.
+
+    Raises:
+        ValueError: if it is wider, or narrower and not to be widened.
+    """
     if [w.shape for w in start.model.weights] == [w.shape for w in model.weights]:
         model.set_weights(start.model.get_weights())
         return

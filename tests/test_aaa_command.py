@@ -212,6 +212,23 @@ def test_the_encoder_is_trained_first(tmp_path):
     assert list(card.training["start"]) == ["encoder"]
 
 
+def test_the_zoos_encoder_is_trained_further_and_then_the_decoder_alone(tmp_path):
+    code, _, err = run(
+        tmp_path, *SMOKE, "--start_from=aaa_mnist_ce_mse", "--encoder_epochs=1", "--epochs=1",
+        "--frozen_encoder=1", "--eval_examples=10",
+    )  # fmt: skip
+    assert code == 0, err[-3000:]
+    first = json.loads((tmp_path / "encoder" / "run.json").read_text())
+    assert list(first["identity"]["start"]) == ["aaa_mnist_ce_mse"]
+    assert first["identity"]["recipe"]["frozen_encoder"] == 0
+    second = json.loads((tmp_path / "aaa_mnist_ce_mse" / "run.json").read_text())
+    assert list(second["identity"]["start"]) == ["encoder"]
+    assert second["identity"]["recipe"]["frozen_encoder"] == 1
+    # Both go on from a trained model: from nothing, ten steps would leave next to nothing.
+    assert first["history"][0]["val_accuracy"] > 0.9
+    assert second["history"][0]["val_robust_accuracy"] > 0.5
+
+
 def test_the_paper_recipe_runs_two_steps(tmp_path):
     code, _, err = run(
         tmp_path, "--recipe=paper", "--epochs=1", "--train_examples=256", "--eval_examples=2",
@@ -235,7 +252,6 @@ def test_the_paper_recipe_runs_two_steps(tmp_path):
         (["--classifiers=mnist_madri"], "Did you mean 'mnist_madry'"),
         (["--start_from=mnist_fc"], "expected --train_classifiers"),
         (["--start_from=aaa_mnist_ce", "--loss=", "--baseline"], "expected --loss or --ensemble"),
-        (["--start_from=aaa_mnist_ce", "--encoder_epochs=1"], "leave out --encoder_epochs"),
         (["--start_from=aaa_mnist_ce", "--width=64"], "aaa_mnist_ce does not become"),
         (["--publish"], "expected --from_zoo with it"),
         (["--from_zoo", "--recipe=quick", "--epochs=3"], "leave out --epochs, --recipe"),

@@ -44,6 +44,7 @@ class Recipe:
     plateau_epochs: int = _in(1, 1000, 5)  # plateau: epochs without a better loss before halving
     mse_weight: float = _in(0.0, 1e6, 1.0)  # of the mse term in ce_mse
     temperature: float = _in(0.01, 100.0, 1.0)  # divides the logits in an autoencoder's ce
+    frozen_encoder: int = _in(0, 1, 0)  # of an autoencoder: 1 trains the decoder alone
     attack_steps: int = _in(0, 1000, 7)
     attack_step_size: float = _in(0.0, 1.0, 0.0)
     # Multiples of eps: how far random starts reach, and the ball that the steps stay in. N-FGSM
