@@ -214,8 +214,8 @@ def test_the_encoder_is_trained_first(tmp_path):
 
 def test_the_zoos_encoder_is_trained_further_and_then_the_decoder_alone(tmp_path):
     code, _, err = run(
-        tmp_path, *SMOKE, "--start_from=aaa_mnist_ce_mse", "--encoder_epochs=1", "--epochs=1",
-        "--frozen_encoder=1", "--eval_examples=10",
+        tmp_path, "--recipe=smoke", "--start_from=aaa_mnist_ce_mse", "--encoder_epochs=1",
+        "--epochs=1", "--frozen_encoder=1", "--eval_examples=10", "--classifiers=mnist_madry",
     )  # fmt: skip
     assert code == 0, err[-3000:]
     first = json.loads((tmp_path / "encoder" / "run.json").read_text())
@@ -224,9 +224,9 @@ def test_the_zoos_encoder_is_trained_further_and_then_the_decoder_alone(tmp_path
     second = json.loads((tmp_path / "aaa_mnist_ce_mse" / "run.json").read_text())
     assert list(second["identity"]["start"]) == ["encoder"]
     assert second["identity"]["recipe"]["frozen_encoder"] == 1
-    # Both go on from a trained model: from nothing, ten steps would leave next to nothing.
-    assert first["history"][0]["val_accuracy"] > 0.9
-    assert second["history"][0]["val_robust_accuracy"] > 0.5
+    # Both go on from trained models: from nothing, ten steps end at 0.14 and 0.07.
+    assert first["history"][0]["accuracy"] > 0.3
+    assert second["history"][0]["accuracy"] > 0.7
 
 
 def test_the_paper_recipe_runs_two_steps(tmp_path):

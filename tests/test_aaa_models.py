@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
 from experiments.aaa_models import Models, Plan, add_robust
-from experiments.runs import Setting
+from experiments.recipes import recipe_for
+from experiments.runs import Setting, of_zoo, train_in_folder
 from experiments.studies import study_for
+from keras_aaa.models.halves import encoder
 from keras_aaa.threat_model import threat_for
 
 
@@ -28,3 +31,24 @@ def test_baselines_that_the_zoo_lacks_are_said_and_left_out(tmp_path, capsys):
     add_robust(setting, study, models, plan, threat_for("mnist"))
     assert [run.name for run in models.all()] == ["mnist_madry_pgd"]
     assert "mnist_fc_pgd: not in the zoo, left out." in capsys.readouterr().out
+
+
+def test_behind_a_frozen_encoder_the_decoder_alone_is_trained(tmp_path):
+    setting = Setting("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0)
+    start, classifier = of_zoo("aaa_mnist_ce_mse"), of_zoo("mnist_madry")
+    recipe = recipe_for("mnist", "aaa", "smoke")
+    trained = train_in_folder(
+        setting,
+        "decoder",
+        start.architecture,
+        dataclasses.replace(recipe, epochs=1, train_examples=128, frozen_encoder=1),
+        threat=threat_for("mnist"),
+        classifiers=(classifier,),
+        start=start,
+    )
+    kept = len(encoder(start.model).weights)
+    before, after = start.model.get_weights(), trained.model.get_weights()
+    for old, new in zip(before[:kept], after[:kept], strict=True):
+        np.testing.assert_array_equal(old, new)
+    for old, new in zip(before[kept:], after[kept:], strict=True):
+        assert np.abs(old - new).max() > 0
