@@ -9,7 +9,7 @@ from keras_aaa.evaluation import PgdTest, survive_pgd
 from keras_aaa.results import Accuracy
 from keras_aaa.threat_model import threat_for
 from zoo import store
-from zoo.verify import verify_card
+from zoo.verify import Check, verify_card
 
 
 def claim(attack, mask, examples, steps=None):
@@ -69,3 +69,17 @@ def test_a_number_of_examples_is_taken_for_all_claims(published):
 def test_an_attack_without_a_claim_is_refused(published):
     with pytest.raises(ValueError, match="no accuracy under autoattack"):
         verify_card(published, attack="autoattack")
+
+
+@pytest.mark.parametrize(
+    "claimed, holds", [(0.258, True), (0.28, False), (0.08, True), (0.06, False)]
+)
+def test_an_interval_reaches_farther_towards_one_half(claimed, holds):
+    interval = Accuracy(15, 100).interval_among(8)
+    assert Check("mnist_fc", "pgd", 10, claimed, 0.15, interval, 100).holds == holds
+
+
+def test_a_claim_at_the_end_of_the_range_holds():
+    for correct in (0, 100):
+        found = Accuracy(correct, 100)
+        assert Check("mnist_fc", "clean", None, found.value, found.value, found.interval, 100).holds

@@ -14,6 +14,7 @@ from keras_aaa.threat_model import ThreatModel
 from zoo import artefact, store
 from zoo.card import Card
 
+ROUNDING = 1e-9  # of an interval that ends at 0 or 1
 Masks = dict[tuple[str, int | None], np.ndarray]  # attack, steps -> who is classified correctly
 
 
@@ -21,8 +22,8 @@ Masks = dict[tuple[str, int | None], np.ndarray]  # attack, steps -> who is clas
 class Check:
     """One claim of a card and its re-measurement; accuracies are fractions.
 
-    `tolerance` is half the interval of the measurement, at 95 % for all claims of the card at once:
-    an accuracy that is farther from the claimed one does not hold.
+    `interval` is the measurement's Wilson interval, at 95 % for all claims of the card at once. It
+    reaches farther towards one half. A claim outside it does not hold.
     """
 
     defended: str
@@ -30,13 +31,14 @@ class Check:
     steps: int | None
     claimed: float
     measured: float
-    tolerance: float
+    interval: tuple[float, float]
     examples: int
 
     @property
     def holds(self) -> bool:
         """Whether the measurement confirms the claim."""
-        return abs(self.measured - self.claimed) <= self.tolerance
+        low, high = self.interval
+        return low - ROUNDING <= self.claimed <= high + ROUNDING
 
 
 def verify_card(
@@ -83,7 +85,6 @@ def verify_card(
                 survived = {("clean", None): correct(defence, x, y)}
             for claim in (m for m in stated if counts[m] == n):
                 right = Accuracy(int(np.sum(survived[claim.attack, claim.steps])), len(y))
-                low, high = right.interval_among(len(claims))
                 checks.append(
                     Check(
                         defended,
@@ -91,7 +92,7 @@ def verify_card(
                         claim.steps,
                         claim.accuracy,
                         right.value,
-                        (high - low) / 2,
+                        right.interval_among(len(claims)),
                         len(y),
                     )
                 )
