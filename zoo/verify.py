@@ -14,7 +14,6 @@ from keras_aaa.threat_model import ThreatModel
 from zoo import artefact, store
 from zoo.card import Card
 
-ROUNDING = 1e-9  # of an interval that ends at 0 or 1
 Masks = dict[tuple[str, int | None], np.ndarray]  # attack, steps -> who is classified correctly
 
 
@@ -22,8 +21,8 @@ Masks = dict[tuple[str, int | None], np.ndarray]  # attack, steps -> who is clas
 class Check:
     """One claim of a card and its re-measurement; accuracies are fractions.
 
-    `interval` is the measurement's Wilson interval, at 95 % for all claims of the card at once. It
-    reaches farther towards one half. A claim outside it does not hold.
+    `tolerance` is the longer side of the measurement's interval, at 95 % for all claims of the card
+    at once: an accuracy that is farther from the claimed one does not hold.
     """
 
     defended: str
@@ -31,14 +30,13 @@ class Check:
     steps: int | None
     claimed: float
     measured: float
-    interval: tuple[float, float]
+    tolerance: float
     examples: int
 
     @property
     def holds(self) -> bool:
         """Whether the measurement confirms the claim."""
-        low, high = self.interval
-        return low - ROUNDING <= self.claimed <= high + ROUNDING
+        return abs(self.measured - self.claimed) <= self.tolerance
 
 
 def verify_card(
@@ -85,6 +83,7 @@ def verify_card(
                 survived = {("clean", None): correct(defence, x, y)}
             for claim in (m for m in stated if counts[m] == n):
                 right = Accuracy(int(np.sum(survived[claim.attack, claim.steps])), len(y))
+                low, high = right.interval_among(len(claims))
                 checks.append(
                     Check(
                         defended,
@@ -92,7 +91,7 @@ def verify_card(
                         claim.steps,
                         claim.accuracy,
                         right.value,
-                        right.interval_among(len(claims)),
+                        max(high - right.value, right.value - low),
                         len(y),
                     )
                 )
