@@ -13,6 +13,7 @@ from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.halves import encoder
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Loss, Recipe
+from keras_aaa.training.recipe import AUTOENCODER_FIELDS
 
 ENSEMBLE = "ensemble"  # stands where a loss does
 
@@ -195,10 +196,8 @@ def _encoder_classifier(plan: Plan) -> Architecture:
 
 def _encoder_recipe(plan: Plan) -> Recipe:
     # What is about autoencoders alone is left out, so that all of them begin with the same encoder.
-    recipe = plan.recipes["adversarial"]
-    return replace(
-        recipe, epochs=plan.encoder_epochs, mse_weight=1.0, temperature=1.0, frozen_encoder=0
-    )
+    unset = {name: getattr(Recipe, name) for name in AUTOENCODER_FIELDS}
+    return replace(plan.recipes["adversarial"], epochs=plan.encoder_epochs, **unset)
 
 
 def _start(plan: Plan, name: str, of_any_name: bool = False) -> Trained | None:

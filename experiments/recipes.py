@@ -186,10 +186,11 @@ def recipe_for(dataset: str, job: str, name: str) -> Recipe:
 
 
 def weighed(loss: Loss, recipe: Recipe) -> Loss:
-    """Return the loss with the recipe's weight of its mse term, if it has both, and temperature."""
+    """Return the loss with the recipe's temperature and weights of what goes with its ce."""
     both = loss.ce and loss.mse
     return replace(
         loss,
         mse=recipe.mse_weight if both else loss.mse,
+        latent=recipe.latent_weight if loss.ce else loss.latent,
         temperature=recipe.temperature if loss.ce else loss.temperature,
     )

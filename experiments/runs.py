@@ -14,19 +14,13 @@ from keras_aaa import data
 from keras_aaa.models import build
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.half import round_kernels
-from keras_aaa.models.halves import encoder
+from keras_aaa.models.halves import encoder, guided
 from keras_aaa.models.precision import POLICIES
 from keras_aaa.models.widening import widen
 from keras_aaa.results import provenance, write_json
 from keras_aaa.training import LOSSES, Loss, Recipe, Task, train
 from keras_aaa.training.callbacks import watch
 from keras_aaa.training.distribution import is_chief
-
-_RECIPE_DEFAULTS = {
-    field.name: field.default
-    for field in dataclasses.fields(Recipe)
-    if field.default is not dataclasses.MISSING
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,10 +119,11 @@ def train_in_folder(
             begin_with(start, model, recipe.seed)
         if classifiers and recipe.frozen_encoder:
             encoder(model).trainable = False
+        latent = guided(model, spec.classes) if classifiers and loss.latent else None
     record = _claim(folder, identity, writes=setting.chief)
     if classifiers:
         frozen = tuple(classifier.model for classifier in classifiers)
-        task = Task(frozen, loss, autoencoder=model, threat=threat, then=then)
+        task = Task(frozen, loss, autoencoder=model, threat=threat, then=then, guided=latent)
     elif len(model.outputs) == 2:
         task = Task((), loss, joint=model, threat=threat, then=then)
     else:
@@ -201,9 +196,12 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
     identity = _plain(identity)
     if path.exists():
         record = json.loads(path.read_text())
-        # Fields that a recipe has since been given act at their defaults as their absence did.
-        record["identity"]["recipe"] = _RECIPE_DEFAULTS | record["identity"]["recipe"]
-        differing = _differences(record["identity"], identity)
+        old = record["identity"]
+        # Fields that these have since been given act at their defaults as their absence did.
+        old["recipe"] = _defaults(Recipe) | old["recipe"]
+        old["loss"] = _defaults(Loss) | old["loss"]
+        old["then"] = [_defaults(Loss) | each for each in old["then"]]
+        differing = _differences(old, identity)
         if differing:
             raise ValueError(
                 f"{folder} holds another run: " + "; ".join(differing) + ". Choose another "
@@ -219,6 +217,11 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
             )
         write_json(path, record)
     return record
+
+
+def _defaults(of: type) -> dict:
+    fields = dataclasses.fields(of)
+    return {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
 
 
 def _plain(data: dict) -> dict:

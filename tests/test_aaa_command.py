@@ -202,11 +202,17 @@ def test_a_classifier_goes_on_from_its_weights_in_the_zoo(tmp_path):
 
 
 def test_the_encoder_is_trained_first(tmp_path):
-    code, _, err = run(tmp_path, *SMOKE, "--encoder_epochs=1", "--epochs=1", "--eval_examples=10")
+    code, _, err = run(
+        tmp_path, *SMOKE, "--encoder_epochs=1", "--epochs=1", "--latent_weight=0.5",
+        "--eval_examples=10",
+    )  # fmt: skip
     assert code == 0, err[-3000:]
     first = json.loads((tmp_path / "encoder" / "run.json").read_text())
     assert first["identity"]["sizes"]["autoencoder"] == "conv_dense_autoencoder"
     assert first["identity"]["recipe"]["epochs"] == 1 and first["identity"]["threat"]
+    assert first["identity"]["recipe"]["latent_weight"] == 0 == first["identity"]["loss"]["latent"]
+    second = json.loads(next(tmp_path.glob("aaa*/run.json")).read_text())
+    assert second["identity"]["loss"]["latent"] == 0.5
     assert "val_robust_accuracy" in first["history"][0]
     card = zoo.Card.from_json(json.loads(next(tmp_path.glob("zoo/aaa*/*/card.json")).read_text()))
     assert list(card.training["start"]) == ["encoder"]

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_aaa.models import build
-from keras_aaa.models.halves import AUTOENCODERS, decoder, encoder
+from keras_aaa.models.halves import AUTOENCODERS, decoder, encoder, guided
 
 SMALL = {
     "conv_dense_autoencoder": {"width": 4, "latent": 6},
@@ -34,6 +34,18 @@ def test_the_encoders_classifier_is_a_dense_layer_on_the_latent(name):
     assert not np.allclose(encoder(autoencoder)(IMAGES), latent)
     encoder(autoencoder).set_weights(encoder(classifier).get_weights())
     np.testing.assert_allclose(encoder(autoencoder)(IMAGES), latent, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_guided_is_the_autoencoder_with_a_dense_layer_on_its_latent(name):
+    autoencoder = build(name, input_shape=(16, 16, 1), **SMALL[name])
+    model = guided(autoencoder, 5)
+    reconstruction, logits = model(IMAGES)
+    np.testing.assert_array_equal(reconstruction, autoencoder(IMAGES))
+    latent = encoder(autoencoder)(IMAGES).numpy()
+    seen = latent.mean(axis=(1, 2)) if latent.ndim == 4 else latent
+    kernel, bias = model.get_weights()[len(autoencoder.get_weights()) :]
+    np.testing.assert_allclose(logits, seen @ kernel + bias, atol=1e-5)
 
 
 def test_the_halves_are_the_whole_but_for_a_unet():

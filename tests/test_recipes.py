@@ -70,10 +70,15 @@ def test_a_reduced_study_says_which_classifiers_are_small():
 
 def test_the_recipe_weighs_the_losses():
     recipe = dataclasses.replace(recipe_for("cifar10", "aaa", "fast"), mse_weight=3.0)
+    guided = dataclasses.replace(recipe, latent_weight=0.5)
     assert recipe.temperature == 4
     assert weighed(LOSSES["ce"], recipe) == Loss(1.0, 0.0, temperature=4.0)
     assert weighed(LOSSES["mse"], recipe) == LOSSES["mse"]
     assert weighed(LOSSES["ce_mse"], recipe) == Loss(1.0, 3.0, temperature=4.0)
+    assert weighed(LOSSES["ce"], guided) == Loss(1.0, 0.0, temperature=4.0, latent=0.5)
+    assert weighed(LOSSES["mse"], guided) == LOSSES["mse"]
+    with pytest.raises(ValueError, match="expected 0 with frozen_encoder=1"):
+        dataclasses.replace(guided, frozen_encoder=1)
 
 
 def test_papers_numbers_by_prefix():

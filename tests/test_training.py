@@ -57,8 +57,12 @@ def test_losses_by_hand():
         np.testing.assert_allclose(found, expected, rtol=1e-5)
     weighted = Loss(0.5, 3.0)(images, labels, reconstruction, logits)
     np.testing.assert_allclose(weighted, 0.5 * ce + 3 * mse, rtol=1e-5)
+    swapped = Loss(1.0, 0.0, latent=2.0)(images, labels, None, logits, logits[::-1])
+    np.testing.assert_allclose(swapped, ce + 2 * np.array([math.log(4), math.log(2)]), rtol=1e-5)
     with pytest.raises(ValueError, match="weights >= 0"):
         Loss(-1.0, 1.0)
+    with pytest.raises(ValueError, match="needs the latent's logits"):
+        Loss(1.0, 0.0, latent=1.0)(images, labels, None, logits)
 
 
 def test_temperature_and_guided_complement_entropy_by_hand():

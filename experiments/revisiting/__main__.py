@@ -54,11 +54,12 @@ from keras_aaa.models.precision import POLICIES
 from keras_aaa.names import lookup
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
+from keras_aaa.training.recipe import AUTOENCODER_FIELDS
 
 FLAGS = flags.FLAGS
 define_run_flags()
 # The roles have losses of their own, and --seeds says which seeds.
-define_recipe_flags(without=("mse_weight", "temperature", "seed"))
+define_recipe_flags(without=(*AUTOENCODER_FIELDS, "seed"))
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list(
     "only",

@@ -62,10 +62,23 @@ def encoder_classifier(
         ValueError: for another architecture; lists those there are.
     """
     built = lookup("autoencoder", autoencoder, AUTOENCODERS)(input_shape=input_shape, **sizes)
-    latent = _latent(built).output
+    return keras.Model(built.input, _latent_logits(built, classes), name="encoder_classifier")
+
+
+def guided(autoencoder: keras.Model, classes: int) -> keras.Model:
+    """Return images -> (reconstruction, logits of the latent), sharing the autoencoder's layers.
+
+    The logits are those of a new dense layer, as in encoder_classifier, float32 [n, classes].
+    """
+    outputs = [autoencoder.output, _latent_logits(autoencoder, classes)]
+    return keras.Model(autoencoder.input, outputs, name=f"guided_{autoencoder.name}")
+
+
+def _latent_logits(autoencoder: keras.Model, classes: int):
+    latent = _latent(autoencoder).output
     if len(latent.shape) == 4:
         latent = layers.GlobalAveragePooling2D()(latent)
-    return keras.Model(built.input, logits(latent, classes), name="encoder_classifier")
+    return logits(latent, classes)
 
 
 def _latent(autoencoder: keras.Model) -> layers.Layer:

@@ -24,6 +24,8 @@ class Loss:
         temperature: divides the logits in ce, > 0; the attacks and the user see them undivided.
         gce: weight of the guided complement entropy, see below.
         alpha: its exponent, > 0.
+        latent: weight of the cross-entropy of the logits that a dense layer makes of an
+            autoencoder's latent (Task's `guided`), in nats. Ours.
     """
 
     ce: float
@@ -31,18 +33,19 @@ class Loss:
     temperature: float = 1.0
     gce: float = 0.0
     alpha: float = 0.2
+    latent: float = 0.0
 
     def __post_init__(self):
-        weights = (self.ce, self.mse, self.gce)
+        weights = (self.ce, self.mse, self.gce, self.latent)
         if not (min(weights) >= 0 and sum(weights) > 0):
             raise ValueError(
                 f"Loss: expected weights >= 0, one of them > 0, got ce={self.ce}, mse={self.mse}, "
-                f"gce={self.gce}."
+                f"gce={self.gce}, latent={self.latent}."
             )
         check_number("temperature", self.temperature, 0, above=True)
         check_number("alpha", self.alpha, 0, above=True)
 
-    def __call__(self, images, labels, reconstruction, logits) -> tf.Tensor:
+    def __call__(self, images, labels, reconstruction, logits, latent_logits=None) -> tf.Tensor:
         """Return the loss of each example, float32 [n].
 
         Args:
@@ -50,9 +53,10 @@ class Loss:
             labels: int64 [n].
             reconstruction: A(x') [n, h, w, c], or None where there is no autoencoder.
             logits: C(A(x')) [n, classes].
+            latent_logits: those of the latent [n, classes], or None without a latent weight.
 
         Raises:
-            ValueError: if there is an mse weight and no reconstruction.
+            ValueError: if what a weight is of is None.
         """
         value = tf.zeros(tf.shape(labels))
         if self.ce:
@@ -63,6 +67,10 @@ class Loss:
             if reconstruction is None:
                 raise ValueError("Loss: an mse weight needs an autoencoder's reconstruction.")
             value += self.mse * tf.reduce_mean(tf.square(reconstruction - images), axis=(1, 2, 3))
+        if self.latent:
+            if latent_logits is None:
+                raise ValueError("Loss: a latent weight needs the latent's logits.")
+            value += self.latent * cross_entropy(latent_logits, labels)
         return value
 
 

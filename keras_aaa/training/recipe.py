@@ -18,6 +18,8 @@ ATTACK_FIELDS = (
     "eps_warmup_epochs",
     "validation_steps",
 )
+# Those that are about autoencoders alone.
+AUTOENCODER_FIELDS = ("mse_weight", "temperature", "frozen_encoder", "latent_weight")
 LEARNING_RATE_SCHEDULES = ("constant", "plateau", "linear", "cosine")
 
 
@@ -45,6 +47,8 @@ class Recipe:
     mse_weight: float = _in(0.0, 1e6, 1.0)  # of the mse term in ce_mse
     temperature: float = _in(0.01, 100.0, 1.0)  # divides the logits in an autoencoder's ce
     frozen_encoder: int = _in(0, 1, 0)  # of an autoencoder: 1 trains the decoder alone
+    # Beside an autoencoder's ce: of the cross-entropy that a dense layer on its latent has.
+    latent_weight: float = _in(0.0, 1e6, 0.0)
     attack_steps: int = _in(0, 1000, 7)
     attack_step_size: float = _in(0.0, 1.0, 0.0)
     # Multiples of eps: how far random starts reach, and the ball that the steps stay in. N-FGSM
@@ -68,4 +72,9 @@ class Recipe:
             if "range" in field.metadata:
                 value, whole = getattr(self, field.name), field.type is int
                 check_number(field.name, value, *field.metadata["range"], whole=whole)
+        if self.frozen_encoder and self.latent_weight:
+            raise ValueError(
+                "latent_weight: expected 0 with frozen_encoder=1, with nothing for it to train; "
+                f"got {self.latent_weight}."
+            )
         lookup("learning-rate schedule", self.schedule, dict.fromkeys(LEARNING_RATE_SCHEDULES))

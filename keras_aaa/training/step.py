@@ -67,8 +67,9 @@ def make_step(
     def update(loss, x, images, labels, frozen):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
-            logits, reconstruction = task.outputs(task.trained(x, training=True), frozen)
-            losses = loss(images, labels, reconstruction, logits)
+            outputs = task.outputs(task.trained(x, training=True), frozen)
+            logits, reconstruction, latent_logits = outputs
+            losses = loss(images, labels, reconstruction, logits, latent_logits)
             total = tf.reduce_sum(losses) / batch_size
         # What a loss does not reach (a decoder without mse) has a gradient of zeros.
         gradients = tape.gradient(

@@ -28,6 +28,8 @@ class Task:
             its own with an optimizer of its own (Revisiting's alternating method: ce, then mse
             gamma times). One optimizer for all would let the momentum of one loss move what the
             update for another has no gradient for.
+        guided: `autoencoder` with its latent's logits as a second output (models.halves.guided),
+            for losses with a latent weight: the layer that makes them is trained with it.
     """
 
     classifiers: tuple[keras.Model, ...]
@@ -36,6 +38,7 @@ class Task:
     threat: ThreatModel | None = None
     joint: keras.Model | None = None
     then: tuple[Loss, ...] = ()
+    guided: keras.Model | None = None
 
     def __post_init__(self):
         if self.joint is not None:
@@ -50,12 +53,19 @@ class Task:
                 f"classifiers; got {len(self.classifiers)} classifiers and "
                 f"{'an' if self.autoencoder else 'no'} autoencoder."
             )
+        of_latent = any(loss.latent for loss in self.losses)
+        if of_latent != (self.guided is not None) or (of_latent and self.autoencoder is None):
+            raise ValueError(
+                "Task: expected an autoencoder and its `guided` model for a loss with a latent "
+                "weight, and no `guided` model for others."
+            )
 
     @property
     def trained(self) -> keras.Model:
         """The model whose weights change."""
-        if self.joint is not None:
-            return self.joint
+        for model in (self.joint, self.guided):
+            if model is not None:
+                return model
         return self.autoencoder if self.autoencoder is not None else self.classifiers[0]
 
     @property
@@ -76,12 +86,15 @@ class Task:
         return self.autoencoder if self.joint is None else reconstructing_half(self.joint)
 
     def outputs(self, output, frozen):
-        """Return (logits, reconstruction or None) from the trained model's output.
+        """Return (logits, reconstruction, latent's logits), the latter two None where not there.
 
         Args:
             output: what `trained` made of the images.
             frozen: the classifier behind the autoencoder, as a callable; None without one.
         """
         if self.joint is not None:
-            return tuple(output)
-        return (output, None) if frozen is None else (frozen(output), output)
+            return (*output, None)
+        if self.guided is not None:
+            reconstruction, latent_logits = output
+            return frozen(reconstruction), reconstruction, latent_logits
+        return (output, None, None) if frozen is None else (frozen(output), output, None)

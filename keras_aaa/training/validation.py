@@ -1,5 +1,7 @@
 """The validation after each epoch: clean, and under PGD."""
 
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
 
@@ -35,6 +37,8 @@ class Validator:
         strategy: tf.distribute.Strategy,
     ):
         self.task, self.images, self.labels, self.recipe = task, images, labels, recipe
+        # What the latent says is there to train by, not to choose a model by.
+        self.loss = replace(task.loss, latent=0.0)
         self.strategy = strategy
         self.defences, self.reconstructing = task.defences(), task.reconstructing()
         self.crafting = [fast_copy(defence, precision) for defence in self.defences]
@@ -42,8 +46,8 @@ class Validator:
     def __call__(self) -> dict[str, float]:
         """Return val_accuracy, val_loss and, for a threat, val_robust_accuracy.
 
-        val_loss is the training loss on the adversarial examples, or on the clean ones where
-        there is no threat. With several classifiers each figure is their mean.
+        val_loss is the training loss, but for a latent's, on the adversarial examples, or on the
+        clean ones where there is no threat. With several classifiers each figure is their mean.
         """
         rows = [self._measure(*pair) for pair in zip(self.defences, self.crafting, strict=True)]
         return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
@@ -68,7 +72,7 @@ class Validator:
         return {key: value / len(self.labels) for key, value in zip(sums, totals, strict=True)}
 
     def _score(self, defence, x_adv, x, y) -> tuple[float, float]:
-        run = compiled(defence, _score_graph, self.task.loss, self.reconstructing)
+        run = compiled(defence, _score_graph, self.loss, self.reconstructing)
         correct, loss = run(x_adv, x, y)
         return float(correct), float(loss)
 
