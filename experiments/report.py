@@ -1,4 +1,4 @@
-"""Write the result tables of the README and of docs/results.md from experiments/results/*.json.
+"""Write the result tables of the README and of the pages of docs/ from experiments/results/*.json.
 
 python -m experiments.report           # rewrites the tables between their markers
 python -m experiments.report --check   # exit code 2 if a page is out of date
@@ -22,7 +22,7 @@ from experiments.tables import schedule_tables, tables
 
 BLOCK = re.compile(r"(<!-- results: (?!end)([^>]*?) -->\n).*?(<!-- results: end -->)", re.DOTALL)
 RESULTS = Path(__file__).parent / "results"
-PAGES = ("README.md", "docs/results.md")
+PAGES = ("README.md", "docs/results.md", "docs/cifar10.md")
 # What a result holds -> its tables.
 TABLES = {
     "measurements": tables,
