@@ -186,7 +186,8 @@ def _with_encoder(setting: Setting, plan: Plan, threat: ThreatModel) -> Trained:
         begun = Trained(start.name, classifier, Architecture(built.name, sizes_of_classifier), None)
     trained = train_in_folder(setting, "encoder", built, recipe, threat=threat, start=begun)
     encoder(model).set_weights(encoder(trained.model).get_weights())
-    return Trained(trained.name, model, Architecture(name, sizes), None)
+    latent_layer = tuple(trained.model.get_weights()[-2:])
+    return Trained(trained.name, model, Architecture(name, sizes), None, latent_layer)
 
 
 def _encoder_classifier(plan: Plan) -> Architecture:

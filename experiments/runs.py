@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import zoo
@@ -42,12 +43,17 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A model in float32, what it was built from, and the record of its training if it had one."""
+    """A model in float32, what it was built from, and the record of its training if it had one.
+
+    `latent_layer`: of an autoencoder whose encoder was trained as a classifier, kernel and bias of
+    the dense layer on its latent.
+    """
 
     name: str
     model: keras.Model
     architecture: Architecture
     record: dict | None
+    latent_layer: tuple[np.ndarray, ...] = ()
 
 
 def of_zoo(name: str) -> Trained:
@@ -80,7 +86,8 @@ def train_in_folder(
         threat: the ball of the training attack; None trains naturally.
         classifiers: the frozen classifiers behind the autoencoder.
         start: a model of the same architecture whose weights the run begins with; a narrower one
-            is widened.
+            is widened. Its `latent_layer` is what a loss with a latent weight begins with; without
+            one that begins at random.
         then: further losses, each minimised by an update of its own in every step.
 
     Returns:
@@ -120,6 +127,8 @@ def train_in_folder(
         if classifiers and recipe.frozen_encoder:
             encoder(model).trainable = False
         latent = guided(model, spec.classes) if classifiers and loss.latent else None
+        if latent is not None and start and start.latent_layer:
+            latent.set_weights([*model.get_weights(), *start.latent_layer])
     record = _claim(folder, identity, writes=setting.chief)
     if classifiers:
         frozen = tuple(classifier.model for classifier in classifiers)

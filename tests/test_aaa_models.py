@@ -11,6 +11,7 @@ from experiments.runs import Setting, of_zoo, train_in_folder
 from experiments.studies import study_for
 from keras_aaa.models.halves import encoder
 from keras_aaa.threat_model import threat_for
+from keras_aaa.training import Loss
 
 
 def test_baselines_that_the_zoo_lacks_are_said_and_left_out(tmp_path, capsys):
@@ -52,3 +53,27 @@ def test_behind_a_frozen_encoder_the_decoder_alone_is_trained(tmp_path):
         np.testing.assert_array_equal(old, new)
     for old, new in zip(before[kept:], after[kept:], strict=True):
         assert np.abs(old - new).max() > 0
+
+
+def test_the_latents_layer_begins_as_the_one_given(tmp_path):
+    setting = Setting("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0)
+    start, classifier = of_zoo("aaa_mnist_ce_mse"), of_zoo("mnist_madry")
+    recipe = dataclasses.replace(
+        recipe_for("mnist", "aaa", "smoke"), epochs=1, train_examples=128, learning_rate=1e-8
+    )
+    # Logits of zeros, whose cross-entropy is log 10 for every image.
+    layer = (np.zeros((1024, 10), np.float32), np.zeros(10, np.float32))
+    losses = [
+        train_in_folder(
+            setting,
+            f"latent_{weight}",
+            start.architecture,
+            recipe,
+            loss=Loss(1.0, 1.0, latent=weight),
+            threat=threat_for("mnist"),
+            classifiers=(classifier,),
+            start=dataclasses.replace(start, latent_layer=layer),
+        ).record["history"][0]["loss"]
+        for weight in (0.0, 2.0)
+    ]
+    np.testing.assert_allclose(losses[1] - losses[0], 2 * np.log(10), rtol=1e-4)
