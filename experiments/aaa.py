@@ -61,8 +61,11 @@ from keras_aaa.names import lookup
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training import LOSSES, Recipe
+from keras_aaa.training.recipe import AUTOENCODER_FIELDS
 
 FLAGS = flags.FLAGS
+# What is trained -> the fields of a recipe that are not about it.
+JOBS = {"natural": AUTOENCODER_FIELDS, "adversarial": AUTOENCODER_FIELDS, "aaa": ()}
 
 define_run_flags()
 define_recipe_flags()
@@ -119,6 +122,7 @@ def main(argv):
         threat,
         attacked(study, models, plan, defence),
         measured(study, models, plan, defence, parts(test.steps, FLAGS.long_examples, len(labels))),
+        FLAGS.crafting,
     )
     add_robust(setting, study, models, plan, threat)
     measurements, seconds = _measure(setting, study, models, images, labels, threat, test)
@@ -165,8 +169,8 @@ def _plan(study: Study) -> Plan:
     _check_from_zoo()
     _check_start(study)
     recipes = {
-        job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe))
-        for job in ("natural", "adversarial", "aaa")
+        job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe), without)
+        for job, without in JOBS.items()
     }
     losses = {name: lookup("loss", name, LOSSES) for name in FLAGS.loss if name}
     losses |= {ENSEMBLE: LOSSES["ce_mse"]} if FLAGS.ensemble else {}

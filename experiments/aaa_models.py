@@ -10,7 +10,7 @@ from experiments.studies import Architecture, Study
 from keras_aaa import data
 from keras_aaa.models import build
 from keras_aaa.models.fingerprint import fingerprint
-from keras_aaa.models.halves import encoder
+from keras_aaa.models.halves import LATENT_CLASSIFIER, encoder
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Loss, Recipe
 from keras_aaa.training.recipe import AUTOENCODER_FIELDS
@@ -178,15 +178,15 @@ def _with_encoder(setting: Setting, plan: Plan, threat: ThreatModel) -> Trained:
     keras.utils.set_random_seed(recipe.seed)
     model = build(name, **sizes)
     begun = None
-    if start := _start(plan, plan.start_from, of_any_name=True):
-        begin_with(start, model, recipe.seed)
+    if start := _start(plan, "encoder", of_any_name=True):
+        begin_with(start, model, Architecture(name, sizes), recipe.seed)
         sizes_of_classifier = {**built.sizes, "input_shape": spec.shape, "classes": spec.classes}
         classifier = build(built.name, **sizes_of_classifier)
         encoder(classifier).set_weights(encoder(model).get_weights())
         begun = Trained(start.name, classifier, Architecture(built.name, sizes_of_classifier), None)
     trained = train_in_folder(setting, "encoder", built, recipe, threat=threat, start=begun)
     encoder(model).set_weights(encoder(trained.model).get_weights())
-    latent_layer = tuple(trained.model.get_weights()[-2:])
+    latent_layer = tuple(trained.model.get_layer(LATENT_CLASSIFIER).get_weights())
     return Trained(trained.name, model, Architecture(name, sizes), None, latent_layer)
 
 

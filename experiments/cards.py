@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import zoo
+from experiments.attack_specs import AttackSpec
 from experiments.runs import Trained
+from keras_aaa.threat_model import ThreatModel, threat_for
 from zoo import artefact, index, store
 from zoo.card import Card, Measurement, Model
 
@@ -79,6 +81,43 @@ def card_measurements(model: str, result: dict) -> tuple[Measurement, ...]:
     """Return what a result says of one model, as its card writes it."""
     crafting = result["precision"]["crafting"]
     return tuple(measurement(m, crafting) for m in result["measurements"] if m["model"] == model)
+
+
+def check_publishable(
+    model: str, dataset: str | None, threat: ThreatModel, attacks: Sequence[AttackSpec]
+) -> None:
+    """Refuse to publish what a card cannot tell from what stands on it.
+
+    A card has a row for each attack by its name and number of steps: it does not say of which
+    ball, data set or parameters.
+
+    Args:
+        model: of the zoo.
+        dataset, threat: what it is to be measured on, and in which ball.
+        attacks: what it is to be measured under.
+
+    Raises:
+        ValueError: unless all are the card's own: clean images, PGD with the step size of the
+            card's PGD, AutoAttack's standard version.
+    """
+    card = zoo.info(model)
+    own = threat_for(card.dataset) if card.threat is None else ThreatModel(**card.threat)
+    if (dataset, threat) != (card.dataset, own):
+        raise ValueError(
+            f"--publish: expected the data set and ball of the card of {model}, {card.dataset} and "
+            f"{own}; got {dataset} and {threat}."
+        )
+    sizes = {m.step_size for m in card.measured if m.attack == "pgd"}
+    for spec in attacks:
+        standard = spec.name == "clean" or (spec.name == "autoattack" and not spec.parameters)
+        given = spec.parameters.get("step_size")
+        same = spec.name == "pgd" and set(spec.parameters) == {"steps", "step_size"}
+        if not standard and not (same and (not sizes or given in sizes)):
+            size = f" of step_size {', '.join(map(str, sizes))}" if sizes else ""
+            raise ValueError(
+                "--publish: expected of --attack clean, autoattack without parameters and pgd with "
+                f"steps{size}; got {spec.title}."
+            )
 
 
 def publish(measured: Mapping[str, Sequence[Measurement]]) -> None:

@@ -90,7 +90,7 @@ def define_recipe_flags(default: str = "fast", without: Sequence[str] = ()) -> N
             continue
         low, high = field.metadata["range"]
         define = flags.DEFINE_integer if field.type is int else flags.DEFINE_float
-        text = f"Overrides the recipe's {field.name.replace('_', ' ')}."
+        text = f"Overrides the recipe's: {field.metadata['help']}."
         define(field.name, None, text, lower_bound=low, upper_bound=high)
 
 
@@ -104,13 +104,15 @@ def define_start_from() -> None:
     )
 
 
-def overridden(recipe: Recipe) -> Recipe:
-    """Return the recipe with the fields that were given as flags.
+def overridden(recipe: Recipe, without: Sequence[str] = ()) -> Recipe:
+    """Return the recipe with the fields that were given as flags, but those of `without`.
 
     Those about the training attack leave a recipe without one as it is.
     """
-    names = [field.name for field in dataclasses.fields(Recipe) if field.name in FLAGS]
-    given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    names = {field.name for field in dataclasses.fields(Recipe) if field.name in FLAGS}
+    given = {
+        name: FLAGS[name].value for name in names - {*without} if FLAGS[name].value is not None
+    }
     if not recipe.attack_steps:
         given = {name: value for name, value in given.items() if name not in ATTACK_FIELDS}
     return dataclasses.replace(recipe, **given)

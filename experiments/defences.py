@@ -112,8 +112,14 @@ def _check_classifier(model: keras.Model, path: str) -> None:
 
 def _saved_model(path: Path) -> Defence:
     loaded = tf.saved_model.load(str(path))
+    if "serving_default" not in loaded.signatures:
+        found = sorted(loaded.signatures)
+        raise ValueError(f"{path}: expected a signature named serving_default, found {found}.")
     signature = loaded.signatures["serving_default"]
-    (argument,) = signature.structured_input_signature[1]
+    arguments = sorted(signature.structured_input_signature[1])
+    if len(arguments) != 1:
+        raise ValueError(f"{path}: expected one input, the images; found {arguments}.")
+    (argument,) = arguments
     outputs = signature.structured_outputs
     key = "logits" if "logits" in outputs else next(iter(outputs))
     if "logits" not in outputs and len(outputs) > 1:

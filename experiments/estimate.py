@@ -22,25 +22,28 @@ def announce(
     threat: ThreatModel,
     training: Sequence[tuple[keras.Model, Sequence[Recipe]]],
     testing: Sequence[tuple[keras.Model, int]],
+    crafting: str,
 ) -> None:
     """Print how long the training runs and the measuring will take here.
 
     Args:
-        setting: data set and precision.
+        setting: data set and precision of training.
         threat: the ball.
         training: images -> logits of a size that will be trained under attack, and a recipe for
             each of its runs.
         testing: images -> logits of a size that the test attacks will attack, and their steps, of
             all examples and of all models of that size together.
+        crafting: precision of the test attacks.
     """
     size = data.image_spec(setting.dataset, setting.data_dir).examples["train"]
     trained = sum(
-        _seconds_per_gradient(setting, model, threat) * sum(gradients(r, size) for r in recipes)
+        _seconds_per_gradient(model, threat, setting.precision)
+        * sum(gradients(r, size) for r in recipes)
         for model, recipes in training
         if recipes
     )
     measuring = sum(
-        _seconds_per_gradient(setting, model, threat) * steps for model, steps in testing if steps
+        _seconds_per_gradient(model, threat, crafting) * steps for model, steps in testing if steps
     )
     print(
         # Who is wrong without an attack is not attacked.
@@ -56,8 +59,8 @@ def gradients(recipe: Recipe, size: int) -> float:
     return recipe.batch_size * sum(work(recipe, step, total) for step in range(total))
 
 
-def _seconds_per_gradient(setting: Setting, defence: keras.Model, threat: ThreatModel) -> float:
-    model = fast_copy(defence, setting.precision)
+def _seconds_per_gradient(defence: keras.Model, threat: ThreatModel, precision: str) -> float:
+    model = fast_copy(defence, precision)
     images = tf.zeros((PROBE_EXAMPLES, *defence.input_shape[1:]))
     labels = tf.zeros(PROBE_EXAMPLES, tf.int64)
 

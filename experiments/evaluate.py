@@ -11,7 +11,6 @@ pgd:steps=200:step_size=0.01. Results go to result.json, fallen examples to fall
 AutoAttack goes on where it was.
 """
 
-import hashlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -23,10 +22,10 @@ from rich.progress import Progress
 
 import zoo
 from experiments.attack_specs import NAMES, AttackSpec, is_seeded, parse
-from experiments.cards import measurement, publish
+from experiments.cards import check_publishable, measurement, publish
 from experiments.console import friendly, print_tables, record
 from experiments.defences import load_defence, with_logits
-from experiments.examples import of_data_set, of_npz, threat_of
+from experiments.examples import examples_digest, of_data_set, of_npz, threat_of
 from experiments.kept import digest
 from experiments.tables import tables
 from keras_aaa.attacks import ATTACKS
@@ -76,6 +75,8 @@ def main(argv):
     specs = {spec.title: spec for spec in (parse(text, threat) for text in FLAGS.attack)}
     if len(specs) < len(FLAGS.attack):
         raise ValueError(f"--attack: expected each once, got {','.join(FLAGS.attack)}.")
+    if FLAGS.publish:
+        check_publishable(FLAGS.model, dataset, threat, list(specs.values()))
     count = FLAGS.max_examples
     images, labels = (
         of_npz(Path(FLAGS.npz), count) if FLAGS.npz else of_data_set(dataset, FLAGS.data_dir, count)
@@ -180,8 +181,7 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
 def _digest(defence, images, labels, spec, threat, precision) -> str:
     """The folder of one AutoAttack's blocks, so that another model's run has another."""
     key = {"attack": spec.title, "defence": defence.identity, "threat": asdict(threat)}
-    content = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    return digest(key | {"precision": precision, "examples": content})
+    return digest(key | {"precision": precision, "examples": examples_digest(images, labels)})
 
 
 def _row(stage: str, spec: AttackSpec, mask: np.ndarray) -> dict:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import Progress
 
+from experiments.examples import examples_digest
 from keras_aaa.attacks.pgd import random_start
 from keras_aaa.evaluation import PgdTest, survive_pgd
 from keras_aaa.models.fingerprint import fingerprint
@@ -40,7 +41,8 @@ def measure(
         threat: the ball.
         test: the PGD test.
         precision: "float32" or "bfloat16", of crafting.
-        cache: folder of earlier measurements, which count only for the same weights and settings.
+        cache: folder of earlier measurements, which count only for the same weights, examples and
+            settings.
         strategy: its workers share the examples, and all learn the same counts; None for one.
         long_examples: the first so many examples for the numbers of steps after the first; 0 for
             all.
@@ -56,6 +58,7 @@ def measure(
         "test": dataclasses.asdict(test) | {"steps": list(test.steps)},
         "precision": precision,
         "examples": len(labels),
+        "content": examples_digest(images, labels),
         "long_examples": long_examples,
     }
     if path.exists() and (known := json.loads(path.read_text()))["key"] == key:

@@ -15,7 +15,7 @@ from keras_aaa import data
 from keras_aaa.models import build
 from keras_aaa.models.fingerprint import fingerprint
 from keras_aaa.models.half import round_kernels
-from keras_aaa.models.halves import encoder, guided
+from keras_aaa.models.halves import LATENT_CLASSIFIER, encoder, two_headed
 from keras_aaa.models.precision import POLICIES
 from keras_aaa.models.widening import widen
 from keras_aaa.results import provenance, write_json
@@ -117,26 +117,13 @@ def train_in_folder(
         "precision": setting.precision,
         "recipe": dataclasses.asdict(recipe),
     }
-    if start:
-        _check_start(start, Architecture(architecture.name, sizes))
     with setting.strategy.scope():
         keras.utils.set_random_seed(recipe.seed)
         model = build(architecture.name, dtype=POLICIES[setting.precision], **sizes)
         if start:
-            begin_with(start, model, recipe.seed)
-        if classifiers and recipe.frozen_encoder:
-            encoder(model).trainable = False
-        latent = guided(model, spec.classes) if classifiers and loss.latent else None
-        if latent is not None and start and start.latent_layer:
-            latent.set_weights([*model.get_weights(), *start.latent_layer])
+            begin_with(start, model, Architecture(architecture.name, sizes), recipe.seed)
+        task = _task(model, spec.classes, recipe, loss, then, threat, classifiers, start)
     record = _claim(folder, identity, writes=setting.chief)
-    if classifiers:
-        frozen = tuple(classifier.model for classifier in classifiers)
-        task = Task(frozen, loss, autoencoder=model, threat=threat, then=then, guided=latent)
-    elif len(model.outputs) == 2:
-        task = Task((), loss, joint=model, threat=threat, then=then)
-    else:
-        task = Task((model,), loss, threat=threat, then=then)
     began = time.monotonic()
     progress = train(
         task,
@@ -173,12 +160,18 @@ def train_in_folder(
     return Trained(name, trained, Architecture(architecture.name, sizes), record)
 
 
-def begin_with(start: Trained, model: keras.Model, seed: int) -> None:
-    """Give the model the weights of `start`, widened if that is narrower.
+def begin_with(start: Trained, model: keras.Model, built: Architecture, seed: int) -> None:
+    """Give the model, `built` so, the weights of `start`, widened if that is narrower.
 
     Raises:
-        ValueError: if it is wider, or narrower and not to be widened.
+        ValueError: if `start` is of another architecture, wider, or narrower and not to be widened.
     """
+    given, sought = (
+        (architecture.name, _plain(architecture.sizes) | {"width": None})
+        for architecture in (start.architecture, built)
+    )
+    if given != sought:
+        raise ValueError(f"--start_from: {start.name} is {start.architecture}, expected {built}.")
     if [w.shape for w in start.model.weights] == [w.shape for w in model.weights]:
         model.set_weights(start.model.get_weights())
         return
@@ -191,13 +184,25 @@ def begin_with(start: Trained, model: keras.Model, seed: int) -> None:
     print(f"{start.name} is narrower: its weights were widened.", flush=True)
 
 
-def _check_start(start: Trained, wanted: Architecture) -> None:
-    given, sought = (
-        (architecture.name, _plain(architecture.sizes) | {"width": None})
-        for architecture in (start.architecture, wanted)
-    )
-    if given != sought:
-        raise ValueError(f"--start_from: {start.name} is {start.architecture}, expected {wanted}.")
+def _task(model, classes, recipe, loss, then, threat, classifiers, start: Trained | None) -> Task:
+    """What `train_in_folder` trains; to be called in the strategy's scope."""
+    if not classifiers:
+        trained = {"joint": model} if len(model.outputs) == 2 else {"classifiers": (model,)}
+        return Task(**{"classifiers": (), **trained}, loss=loss, threat=threat, then=then)
+    if recipe.frozen_encoder:
+        if start is None:
+            raise ValueError(
+                "frozen_encoder: expected 0 for an autoencoder that begins with nothing, whose "
+                "encoder has learnt nothing; --start_from or --encoder_epochs give it an encoder."
+            )
+        encoder(model).trainable = False
+    of_latent = None
+    if any(each.latent for each in (loss, *then)):
+        of_latent = two_headed(model, classes)
+        if start and start.latent_layer:
+            of_latent.get_layer(LATENT_CLASSIFIER).set_weights(start.latent_layer)
+    frozen = tuple(classifier.model for classifier in classifiers)
+    return Task(frozen, loss, model, threat, then=then, two_headed=of_latent)
 
 
 def _claim(folder: Path, identity: dict, writes: bool) -> dict:
@@ -209,7 +214,7 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
         # Fields that these have since been given act at their defaults as their absence did.
         old["recipe"] = _defaults(Recipe) | old["recipe"]
         old["loss"] = _defaults(Loss) | old["loss"]
-        old["then"] = [_defaults(Loss) | each for each in old["then"]]
+        old["then"] = [_defaults(Loss) | each for each in old.get("then", [])]
         differing = _differences(old, identity)
         if differing:
             raise ValueError(

@@ -105,6 +105,7 @@ def main(argv):
         threat,
         [(model, list(recipes.values()))],
         [(model, study.test_steps[0] * count * len(recipes))],
+        setting.precision,
     )
     rows = [_row(setting, study, threat, name, recipes[name], count) for name in recipes]
     if not setting.chief:

@@ -172,6 +172,7 @@ def wrong(files, digits):
     (files / "text.keras").write_text("nothing")
     flat = keras.Sequential([keras.Input((784,)), keras.layers.Dense(10)])
     flat.save(files / "flat.keras")
+    tf.saved_model.save(tf.Module(), str(files / "unsigned"))
     return files
 
 
@@ -204,6 +205,13 @@ BAD = [
     ([*MINE, "--npz={}/text.npz"], "is no .npz file"),
     ([*MINE, "--npz={}/none.npz"], "there is no file"),
     ([*MINE, "--npz={}/digits.npz", "--publish"], "--publish: expected a model of the zoo"),
+    (
+        ["--model=mnist_madry", "--eps=0.1", "--publish"],
+        "the data set and ball of the card",
+    ),
+    (["--model=mnist_madry", "--attack=pgd", "--publish"], "pgd with steps of step_size 0.01"),
+    (["--model=mnist_madry", "--attack=autoattack:steps=5", "--publish"], "without parameters"),
+    (["--model={}/unsigned", "--npz={}/digits.npz", *BALL], "expected a signature named"),
     ([*MINE, "--eps=-1"], "eps"),
     ([*MINE, "--eps=0"], "--eps: expected more than 0"),
 ]

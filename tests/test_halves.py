@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_aaa.models import build
-from keras_aaa.models.halves import AUTOENCODERS, decoder, encoder, guided
+from keras_aaa.models.halves import AUTOENCODERS, LATENT_CLASSIFIER, decoder, encoder, two_headed
 
 SMALL = {
     "conv_dense_autoencoder": {"width": 4, "latent": 6},
@@ -37,14 +37,14 @@ def test_the_encoders_classifier_is_a_dense_layer_on_the_latent(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_guided_is_the_autoencoder_with_a_dense_layer_on_its_latent(name):
+def test_two_headed_is_the_autoencoder_with_a_dense_layer_on_its_latent(name):
     autoencoder = build(name, input_shape=(16, 16, 1), **SMALL[name])
-    model = guided(autoencoder, 5)
-    reconstruction, logits = model(IMAGES)
+    model = two_headed(autoencoder, 5)
+    logits, reconstruction = model(IMAGES)
     np.testing.assert_array_equal(reconstruction, autoencoder(IMAGES))
     latent = encoder(autoencoder)(IMAGES).numpy()
     seen = latent.mean(axis=(1, 2)) if latent.ndim == 4 else latent
-    kernel, bias = model.get_weights()[len(autoencoder.get_weights()) :]
+    kernel, bias = model.get_layer(LATENT_CLASSIFIER).get_weights()
     np.testing.assert_allclose(logits, seen @ kernel + bias, atol=1e-5)
 
 

@@ -1,5 +1,7 @@
 """A training run in its folder, without a command around it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -34,13 +36,15 @@ def _autoencoder(width: int) -> Trained:
     return Trained("narrow", model, built, None)
 
 
-def _train(tmp_path, start: Trained, architecture: Architecture) -> Trained:
+def _train(
+    tmp_path, start: Trained | None, architecture: Architecture, recipe: Recipe = STILL
+) -> Trained:
     classifier = zoo.load("mnist_fc")
     return train_in_folder(
         Setting("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0),
         "wide",
         architecture,
-        STILL,
+        recipe,
         loss=LOSSES["ce_mse"],
         threat=threat_for("mnist"),
         classifiers=(Trained("mnist_fc", classifier, Architecture("fc"), None),),
@@ -57,6 +61,12 @@ def test_a_run_begins_with_a_narrower_models_weights(tmp_path):
     apart = np.abs(found.model(IMAGES) - start.model(IMAGES)).mean()
     other = np.abs(_autoencoder(4).model(IMAGES) - start.model(IMAGES)).mean()
     assert apart < 0.1 * other
+
+
+def test_an_encoder_that_has_learnt_nothing_is_not_frozen(tmp_path):
+    recipe = dataclasses.replace(STILL, frozen_encoder=1)
+    with pytest.raises(ValueError, match="begins with nothing"):
+        _train(tmp_path, None, Architecture("conv_autoencoder", {"width": 2}), recipe)
 
 
 @pytest.mark.parametrize(

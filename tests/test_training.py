@@ -61,6 +61,8 @@ def test_losses_by_hand():
     np.testing.assert_allclose(swapped, ce + 2 * np.array([math.log(4), math.log(2)]), rtol=1e-5)
     with pytest.raises(ValueError, match="weights >= 0"):
         Loss(-1.0, 1.0)
+    with pytest.raises(ValueError, match="that of ce, mse or gce > 0"):
+        Loss(0.0, 0.0, latent=1.0)
     with pytest.raises(ValueError, match="needs the latent's logits"):
         Loss(1.0, 0.0, latent=1.0)(images, labels, None, logits)
 
@@ -110,6 +112,10 @@ def test_schedules():
 def test_recipes_refuse_what_is_out_of_range(field, value):
     with pytest.raises(ValueError, match=f"{field}: expected .* to "):
         dataclasses.replace(TINY, **{field: value})
+    with pytest.raises(ValueError, match="attack_step_size: expected more than 0 for 2 steps"):
+        dataclasses.replace(TINY, attack_step_size=0.0)
+    with pytest.raises(ValueError, match="late_attack_step_size: expected more than 0"):
+        dataclasses.replace(TINY, late_from=0.5)
     with pytest.raises(TypeError, match="epochs: expected a whole number"):
         dataclasses.replace(TINY, epochs=1.5)
 

@@ -72,9 +72,16 @@ def checked(inputs: keras.KerasTensor) -> keras.KerasTensor:
     return CheckedImages(dtype="float32", name="checked")(inputs)
 
 
-def logits(x, classes: int):
-    """The last layer: float32 logits under every precision, never softmax."""
-    return layers.Activation("linear", dtype="float32", name="logits")(layers.Dense(classes)(x))
+def logits(x, classes: int, name: str | None = None):
+    """The last layer: float32 logits under every precision, never softmax.
+
+    Args:
+        x: features [n, d].
+        classes: number of logits.
+        name: of the dense layer that makes them.
+    """
+    dense = layers.Dense(classes, name=name)(x)
+    return layers.Activation("linear", dtype="float32", name="logits")(dense)
 
 
 def pixels(x):

@@ -1,4 +1,4 @@
-"""The halves of an autoencoder around its latent, and a classifier of the first one."""
+"""The halves of an autoencoder around its latent, and what has logits of that latent."""
 
 import keras
 from keras import layers
@@ -8,6 +8,7 @@ from keras_aaa.models.blocks import Shape, logits
 from keras_aaa.names import lookup
 
 LATENT = "latent"  # the name of an autoencoder's latent layer
+LATENT_CLASSIFIER = "latent_classifier"  # the name of the dense layer that makes logits of it
 AUTOENCODERS = {
     builder.__name__: builder
     for builder in (
@@ -65,20 +66,32 @@ def encoder_classifier(
     return keras.Model(built.input, _latent_logits(built, classes), name="encoder_classifier")
 
 
-def guided(autoencoder: keras.Model, classes: int) -> keras.Model:
-    """Return images -> (reconstruction, logits of the latent), sharing the autoencoder's layers.
+def two_headed(autoencoder: keras.Model, classes: int) -> keras.Model:
+    """Return the autoencoder with logits of its latent, by a new dense layer, as another output.
 
-    The logits are those of a new dense layer, as in encoder_classifier, float32 [n, classes].
+    As in encoder_classifier, that layer sees the means over h and w of a latent that has them. Its
+    name is LATENT_CLASSIFIER.
+
+    Args:
+        autoencoder: its layers are shared.
+        classes: number of logits.
+
+    Returns:
+        keras.Model: images -> (logits [n, classes], reconstruction [n, h, w, c]), float32, in
+        joint_network's order.
+
+    Raises:
+        ValueError: if the autoencoder has no layer named "latent".
     """
-    outputs = [autoencoder.output, _latent_logits(autoencoder, classes)]
-    return keras.Model(autoencoder.input, outputs, name=f"guided_{autoencoder.name}")
+    outputs = [_latent_logits(autoencoder, classes), autoencoder.output]
+    return keras.Model(autoencoder.input, outputs, name=f"two_headed_{autoencoder.name}")
 
 
 def _latent_logits(autoencoder: keras.Model, classes: int):
     latent = _latent(autoencoder).output
     if len(latent.shape) == 4:
         latent = layers.GlobalAveragePooling2D()(latent)
-    return logits(latent, classes)
+    return logits(latent, classes, LATENT_CLASSIFIER)
 
 
 def _latent(autoencoder: keras.Model) -> layers.Layer:

@@ -13,7 +13,7 @@ TINY = 1e-7
 
 @dataclass(frozen=True)
 class Loss:
-    """A weighted sum of the papers' losses, each on what the model makes of the training image.
+    """A weighted sum of losses, each on what the model makes of the training image.
 
     Paper: AAA, section "Adversarially-Trained Autoencoder Augmentation" (ce, mse); Revisiting,
     equation 1 and Figure 2 (mse as lambda, temperature, gce).
@@ -25,7 +25,7 @@ class Loss:
         gce: weight of the guided complement entropy, see below.
         alpha: its exponent, > 0.
         latent: weight of the cross-entropy of the logits that a dense layer makes of an
-            autoencoder's latent (Task's `guided`), in nats. Ours.
+            autoencoder's latent (Task's `two_headed`), in nats. Ours; beside one of the others.
     """
 
     ce: float
@@ -36,11 +36,11 @@ class Loss:
     latent: float = 0.0
 
     def __post_init__(self):
-        weights = (self.ce, self.mse, self.gce, self.latent)
-        if not (min(weights) >= 0 and sum(weights) > 0):
+        weights = (self.ce, self.mse, self.gce)
+        if not (min(*weights, self.latent) >= 0 and sum(weights) > 0):
             raise ValueError(
-                f"Loss: expected weights >= 0, one of them > 0, got ce={self.ce}, mse={self.mse}, "
-                f"gce={self.gce}, latent={self.latent}."
+                "Loss: expected weights >= 0, that of ce, mse or gce > 0, "
+                f"got ce={self.ce}, mse={self.mse}, gce={self.gce}, latent={self.latent}."
             )
         check_number("temperature", self.temperature, 0, above=True)
         check_number("alpha", self.alpha, 0, above=True)
@@ -56,7 +56,7 @@ class Loss:
             latent_logits: those of the latent [n, classes], or None without a latent weight.
 
         Raises:
-            ValueError: if what a weight is of is None.
+            ValueError: if there is a weight for a reconstruction or latent_logits that is None.
         """
         value = tf.zeros(tf.shape(labels))
         if self.ce:

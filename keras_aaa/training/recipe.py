@@ -23,58 +23,83 @@ AUTOENCODER_FIELDS = ("mse_weight", "temperature", "frozen_encoder", "latent_wei
 LEARNING_RATE_SCHEDULES = ("constant", "plateau", "linear", "cosine")
 
 
-def _in(low: float, high: float, default=dataclasses.MISSING):
-    return dataclasses.field(default=default, metadata={"range": (low, high)})
+def _in(low: float, high: float, default=dataclasses.MISSING, *, help: str):
+    return dataclasses.field(default=default, metadata={"range": (low, high), "help": help})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The hyperparameters of one training run; out of range is refused with the range.
 
-    Step sizes and eps are in image units ([0, 1]). An attack step of zero steps trains on the
-    random starts alone; natural training is a Task without a threat.
+    Step sizes and eps are in image units ([0, 1]). An attack of zero steps trains on the random
+    starts alone; natural training is a Task without a threat.
+
+    Raises:
+        TypeError: for a field that is no number, or no whole one where that is wanted.
+        ValueError: for a number out of range, an unknown schedule, steps of size 0, or a
+            latent_weight with a frozen encoder.
     """
 
-    epochs: int = _in(1, 10_000)
-    batch_size: int = _in(1, 65_536, 128)
-    train_examples: int = _in(0, 100_000_000, 0)  # 0: the whole split
-    learning_rate: float = _in(1e-8, 10.0, 1e-3)
+    epochs: int = _in(1, 10_000, help="passes over the training examples")
+    batch_size: int = _in(1, 65_536, 128, help="examples of an update, of all replicas together")
+    train_examples: int = _in(0, 100_000_000, 0, help="the first so many; 0 takes the whole split")
+    learning_rate: float = _in(1e-8, 10.0, 1e-3, help="Adam's, before the schedule")
     schedule: str = "linear"
-    decay_from: float = _in(0.0, 1.0, 0.5)  # linear, cosine: fraction of the run before the decay
-    # Decoupled (AdamW): each step takes learning_rate * weight_decay of the kernels off.
-    weight_decay: float = _in(0.0, 10.0, 0.0)
-    plateau_epochs: int = _in(1, 1000, 5)  # plateau: epochs without a better loss before halving
-    mse_weight: float = _in(0.0, 1e6, 1.0)  # of the mse term in ce_mse
-    temperature: float = _in(0.01, 100.0, 1.0)  # divides the logits in an autoencoder's ce
-    frozen_encoder: int = _in(0, 1, 0)  # of an autoencoder: 1 trains the decoder alone
-    # Beside an autoencoder's ce: of the cross-entropy that a dense layer on its latent has.
-    latent_weight: float = _in(0.0, 1e6, 0.0)
-    attack_steps: int = _in(0, 1000, 7)
-    attack_step_size: float = _in(0.0, 1.0, 0.0)
-    # Multiples of eps: how far random starts reach, and the ball that the steps stay in. N-FGSM
-    # (de Jorge et al. 2022) is 2 and 3, with one step of eps: noise larger than eps, no clipping.
-    start_noise: float = _in(0.0, 10.0, 1.0)
-    attack_ball: float = _in(0.0, 20.0, 1.0)
+    decay_from: float = _in(
+        0.0, 1.0, 0.5, help="linear, cosine: fraction of the run before the decay"
+    )
+    weight_decay: float = _in(
+        0.0, 10.0, 0.0, help="decoupled (AdamW): each update takes learning_rate * this off kernels"
+    )
+    plateau_epochs: int = _in(
+        1, 1000, 5, help="plateau: epochs without a better loss before halving"
+    )
+    mse_weight: float = _in(0.0, 1e6, 1.0, help="of an autoencoder's mse beside its ce")
+    temperature: float = _in(0.01, 100.0, 1.0, help="divides the logits in an autoencoder's ce")
+    frozen_encoder: int = _in(0, 1, 0, help="1 trains an autoencoder's decoder alone")
+    latent_weight: float = _in(
+        0.0,
+        1e6,
+        0.0,
+        help="beside an autoencoder's ce: of the cross-entropy of a dense layer on its latent",
+    )
+    attack_steps: int = _in(0, 1000, 0, help="of the training attack")
+    attack_step_size: float = _in(0.0, 1.0, 0.0, help="in image units")
+    # N-FGSM (de Jorge et al. 2022) is one step of eps with these at 2 and 3: noise larger than eps,
+    # no clipping.
+    start_noise: float = _in(0.0, 10.0, 1.0, help="how far random starts reach, times eps")
+    attack_ball: float = _in(0.0, 20.0, 1.0, help="the ball that the steps stay in, times eps")
     late_from: float = _in(
-        0.0, 1.0, 1.0
-    )  # fraction of the run after which the late attack, PGD, acts
-    late_attack_steps: int = _in(0, 1000, 10)
-    late_attack_step_size: float = _in(0.0, 1.0, 0.0)
-    eps_warmup_epochs: float = _in(0.0, 1000.0, 0.0)
-    shift: int = _in(0, 64, 0)  # augmentation: random translation by up to so many pixels
-    flip: int = _in(0, 1, 0)  # augmentation: 1 mirrors half of the images
-    validation_examples: int = _in(1, 100_000, 1000)
-    validation_steps: int = _in(1, 1000, 20)
-    seed: int = _in(0, 2**31 - 1, 0)
+        0.0, 1.0, 1.0, help="fraction of the run after which the late attack, PGD, acts"
+    )
+    late_attack_steps: int = _in(0, 1000, 10, help="of the late attack")
+    late_attack_step_size: float = _in(0.0, 1.0, 0.0, help="in image units")
+    eps_warmup_epochs: float = _in(0.0, 1000.0, 0.0, help="epochs in which eps rises to its own")
+    shift: int = _in(0, 64, 0, help="augmentation: random translation by up to so many pixels")
+    flip: int = _in(0, 1, 0, help="augmentation: 1 mirrors half of the images")
+    validation_examples: int = _in(1, 100_000, 1000, help="the first so many")
+    validation_steps: int = _in(1, 1000, 20, help="of PGD")
+    seed: int = _in(0, 2**31 - 1, 0, help="of weights, batches, random starts")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             if "range" in field.metadata:
                 value, whole = getattr(self, field.name), field.type is int
                 check_number(field.name, value, *field.metadata["range"], whole=whole)
+        self._check_step("attack")
+        if self.late_from < 1:
+            self._check_step("late_attack")
         if self.frozen_encoder and self.latent_weight:
             raise ValueError(
                 "latent_weight: expected 0 with frozen_encoder=1, with nothing for it to train; "
                 f"got {self.latent_weight}."
             )
         lookup("learning-rate schedule", self.schedule, dict.fromkeys(LEARNING_RATE_SCHEDULES))
+
+    def _check_step(self, attack: str) -> None:
+        steps, size = getattr(self, f"{attack}_steps"), getattr(self, f"{attack}_step_size")
+        if steps and not size:
+            raise ValueError(
+                f"{attack}_step_size: expected more than 0 for {steps} steps, which would be none; "
+                "got 0."
+            )

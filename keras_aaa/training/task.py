@@ -28,8 +28,8 @@ class Task:
             its own with an optimizer of its own (Revisiting's alternating method: ce, then mse
             gamma times). One optimizer for all would let the momentum of one loss move what the
             update for another has no gradient for.
-        guided: `autoencoder` with its latent's logits as a second output (models.halves.guided),
-            for losses with a latent weight: the layer that makes them is trained with it.
+        two_headed: models.halves.two_headed of `autoencoder`, for losses with a latent weight: the
+            layer that makes logits of the latent is trained with it.
     """
 
     classifiers: tuple[keras.Model, ...]
@@ -38,7 +38,7 @@ class Task:
     threat: ThreatModel | None = None
     joint: keras.Model | None = None
     then: tuple[Loss, ...] = ()
-    guided: keras.Model | None = None
+    two_headed: keras.Model | None = None
 
     def __post_init__(self):
         if self.joint is not None:
@@ -54,16 +54,22 @@ class Task:
                 f"{'an' if self.autoencoder else 'no'} autoencoder."
             )
         of_latent = any(loss.latent for loss in self.losses)
-        if of_latent != (self.guided is not None) or (of_latent and self.autoencoder is None):
+        if of_latent != (self.two_headed is not None):
             raise ValueError(
-                "Task: expected an autoencoder and its `guided` model for a loss with a latent "
-                "weight, and no `guided` model for others."
+                "Task: expected a two_headed model if and only if a loss has a latent weight; got "
+                f"{'none' if of_latent else 'one'} and latent weights "
+                f"{[loss.latent for loss in self.losses]}."
+            )
+        if self.two_headed is not None and not _shares(self.two_headed, self.autoencoder):
+            raise ValueError(
+                "Task: expected as two_headed what models.halves.two_headed makes of the task's "
+                f"autoencoder; got {self.two_headed.name}, which has other layers."
             )
 
     @property
     def trained(self) -> keras.Model:
         """The model whose weights change."""
-        for model in (self.joint, self.guided):
+        for model in (self.joint, self.two_headed):
             if model is not None:
                 return model
         return self.autoencoder if self.autoencoder is not None else self.classifiers[0]
@@ -94,7 +100,13 @@ class Task:
         """
         if self.joint is not None:
             return (*output, None)
-        if self.guided is not None:
-            reconstruction, latent_logits = output
+        if self.two_headed is not None:
+            latent_logits, reconstruction = output
             return frozen(reconstruction), reconstruction, latent_logits
         return (output, None, None) if frozen is None else (frozen(output), output, None)
+
+
+def _shares(two_headed: keras.Model, autoencoder: keras.Model | None) -> bool:
+    if autoencoder is None or len(two_headed.outputs) != 2:
+        return False
+    return {id(v) for v in autoencoder.variables} < {id(v) for v in two_headed.variables}

@@ -47,7 +47,7 @@ def train(
     that on the CPU a run broken off and resumed ends with the same weights, bit for bit.
 
     Args:
-        task: what to train; its models must have been built in the strategy's scope.
+        task: what to train; `task.trained` must have been built in the strategy's scope.
         recipe: the hyperparameters.
         train_data: examples (image, label), as keras_aaa.data.load gives them.
         validation_data: images [n, h, w, c] and labels [n].
@@ -55,7 +55,7 @@ def train(
             must be one that all of them see; the first of them writes.
         precision: "float32" or "bfloat16" (the trained model built under mixed_bfloat16).
         strategy: of tf.distribute, or None for the present one.
-        callbacks: stock or own Keras callbacks; they see the trained model. With several workers
+        callbacks: stock or own Keras callbacks; they see `task.trained`. With several workers
             one that stops the training must be given to all.
         checkpoint_seconds: time between checkpoints within an epoch; one is written after each.
 
