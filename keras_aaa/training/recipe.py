@@ -88,7 +88,7 @@ class Recipe:
                 check_number(field.name, value, *field.metadata["range"], whole=whole)
         self._check_step("attack")
         if self.late_from < 1:
-            self._check_step("late_attack")
+            self._check_step("late_attack", f", from late_from={self.late_from} on")
         if self.frozen_encoder and self.latent_weight:
             raise ValueError(
                 "latent_weight: expected 0 with frozen_encoder=1, with nothing for it to train; "
@@ -96,10 +96,10 @@ class Recipe:
             )
         lookup("learning-rate schedule", self.schedule, dict.fromkeys(LEARNING_RATE_SCHEDULES))
 
-    def _check_step(self, attack: str) -> None:
+    def _check_step(self, attack: str, when: str = "") -> None:
         steps, size = getattr(self, f"{attack}_steps"), getattr(self, f"{attack}_step_size")
         if steps and not size:
             raise ValueError(
-                f"{attack}_step_size: expected more than 0 for {steps} steps, which would be none; "
-                "got 0."
+                f"{attack}_steps: expected 0, or {attack}_step_size > 0; got {steps} steps of "
+                f"size 0, which are none{when}."
             )
