@@ -15,18 +15,13 @@ take a quarter of it.
 Paper: AAA Tables 1 to 8.
 """
 
-import dataclasses
-import inspect
 import sys
 
 from absl import app, flags
 
-import zoo
-from experiments import common_flags
+from experiments import aaa_flags
 from experiments.aaa_models import (
-    ENSEMBLE,
     Models,
-    Plan,
     add_robust,
     adversarial_history,
     attacked,
@@ -36,10 +31,6 @@ from experiments.aaa_models import (
 )
 from experiments.cards import artefact_card, card_measurements, publish, save
 from experiments.common_flags import (
-    define_recipe_flags,
-    define_run_flags,
-    define_start_from,
-    overridden,
     run_setting,
     test_examples,
 )
@@ -48,65 +39,25 @@ from experiments.estimate import announce
 from experiments.measure import measure, parts
 from experiments.paper import paper_accuracy
 from experiments.pictures import draw_reconstructions
-from experiments.recipes import recipe_for, weighed
 from experiments.runs import Setting
-from experiments.studies import Architecture, Study, study_for
+from experiments.studies import Study, study_for
 from experiments.tables import tables
 from keras_aaa import data
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.figures import training_curves
-from keras_aaa.models import ARCHITECTURES, build, defend
-from keras_aaa.models.precision import POLICIES
-from keras_aaa.names import lookup
+from keras_aaa.models import build, defend
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
-from keras_aaa.training import LOSSES, Recipe
-from keras_aaa.training.recipe import AUTOENCODER_FIELDS
 
 FLAGS = flags.FLAGS
-# What is trained -> the fields of a recipe that are not about it.
-JOBS = {"natural": AUTOENCODER_FIELDS, "adversarial": AUTOENCODER_FIELDS, "aaa": ()}
-
-define_run_flags()
-define_recipe_flags()
-define_start_from()
-flags.adopt_module_key_flags(common_flags)  # so that --help lists them
-flags.DEFINE_list("loss", ["ce_mse"], f"Losses to train an autoencoder with: {', '.join(LOSSES)}.")
-flags.DEFINE_list(
-    "classifiers",
-    None,
-    "Those to train (where the zoo lacks them) and measure: the paper's if not given. The source "
-    "takes part in any case. An MLP-mixer, <dataset>_mixer, is beyond the paper.",
-)
-flags.DEFINE_bool("ensemble", False, "Also train one on all classifiers, one drawn a step.")
-flags.DEFINE_integer("latent", None, "Size of the latent vector, where there is one.", 1, 65536)
-flags.DEFINE_integer(
-    "encoder_epochs",
-    0,
-    "Epochs in which the encoder alone is first trained under attack, as a classifier.",
-    0,
-    10_000,
-)
-flags.DEFINE_integer("width", None, "Filters of the autoencoder's first convolution.", 1, 4096)
-flags.DEFINE_integer(
-    "long_examples", 0, "Examples for the longest PGD on defences, the first ones; 0 takes all.", 0
-)
-flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that test attacks craft in.")
-flags.DEFINE_bool(
-    "baseline",
-    False,
-    "Also train the adversarial-training baselines; with --from_zoo, those that it has.",
-)
-flags.DEFINE_bool("train_classifiers", False, "Train the natural classifiers, zoo or not.")
-flags.DEFINE_bool("from_zoo", False, "Train nothing: measure the models of the zoo.")
-flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's cards; with --from_zoo.")
+flags.adopt_module_key_flags(aaa_flags)  # so that --help lists them
 
 
 def main(argv):
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
     study = study if FLAGS.recipe == "paper" else study.reduced()
     study = study.only(FLAGS.classifiers or list(study.classifiers))
-    plan, setting = _plan(study), run_setting()
+    plan, setting = aaa_flags.plan(study), run_setting()
     test = PgdTest(study.test_steps, study.test_step_size)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     images, labels = data.first(
@@ -162,68 +113,6 @@ def main(argv):
     if FLAGS.publish:
         publish({run.name: card_measurements(run.name, result) for run in models.all()})
     print(f"In {setting.workdir}: {', '.join(written)}.")
-
-
-def _plan(study: Study) -> Plan:
-    """What the flags ask for."""
-    _check_from_zoo()
-    _check_start(study)
-    recipes = {
-        job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe), without)
-        for job, without in JOBS.items()
-    }
-    losses = {name: lookup("loss", name, LOSSES) for name in FLAGS.loss if name}
-    losses |= {ENSEMBLE: LOSSES["ce_mse"]} if FLAGS.ensemble else {}
-    losses = {name: weighed(loss, recipes["aaa"]) for name, loss in losses.items()}
-    known = inspect.signature(ARCHITECTURES[study.autoencoder.name]).parameters
-    sizes = {name: FLAGS[name].value for name in ("latent", "width") if FLAGS[name].value}
-    for name in sizes:
-        if name not in known:
-            raise ValueError(f"--{name}: the autoencoder of {FLAGS.dataset} has no such size.")
-    narrow = "width" in sizes and sizes["width"] < known["width"].default
-    return Plan(
-        losses,
-        Architecture(study.autoencoder.name, {**study.autoencoder.sizes, **sizes}),
-        ("small",) if narrow else (),
-        recipes,
-        FLAGS.baseline,
-        tuple(study.tables) if FLAGS.train_classifiers else (),
-        FLAGS.from_zoo,
-        FLAGS.start_from,
-        FLAGS.encoder_epochs,
-    )
-
-
-def _check_from_zoo() -> None:
-    """Refuse flags about training with --from_zoo, and --publish without it."""
-    training = [field.name for field in dataclasses.fields(Recipe)]
-    training += ["train_classifiers", "start_from", "encoder_epochs"]
-    given = [name for name in training if FLAGS[name].present]
-    # The paper recipe is about the classifiers' size as well.
-    given += ["recipe"] * (FLAGS["recipe"].present and FLAGS.recipe != "paper")
-    if FLAGS.from_zoo and given:
-        flags_given = ", ".join(f"--{name}" for name in given)
-        raise ValueError(f"--from_zoo trains nothing: leave out {flags_given}.")
-    if FLAGS.publish and not FLAGS.from_zoo:
-        raise ValueError("--publish writes onto cards of the zoo: expected --from_zoo with it.")
-
-
-def _check_start(study: Study) -> None:
-    """Refuse a --start_from that no model of the run would begin with."""
-    given = FLAGS.start_from
-    trained = list(study.tables) * FLAGS.train_classifiers
-    trained += [f"{name}_pgd" for name in study.baselines] * FLAGS.baseline
-    if given is None or given in trained:
-        return
-    if zoo.info(given).kind == "classifier":
-        raise ValueError(
-            f"--start_from: {given} is a classifier, which begins only its own training; "
-            "expected --train_classifiers or --baseline with it."
-        )
-    if not any(FLAGS.loss) and not FLAGS.ensemble:
-        raise ValueError(
-            f"--start_from: {given} begins autoencoders; expected --loss or --ensemble."
-        )
 
 
 def _measure(

@@ -247,31 +247,6 @@ def test_the_paper_recipe_runs_two_steps(tmp_path):
     assert record["identity"]["sizes"]["latent"] == 1024
 
 
-@pytest.mark.parametrize(
-    "flags, message",
-    [
-        (["--dataset=mnits"], "Did you mean 'mnist'"),
-        (["--recipe=fst"], "Did you mean 'fast'"),
-        (["--loss=cemse"], "Did you mean 'ce_mse'"),
-        (["--epochs=0"], "lower bound"),
-        (["--data_dir=/nowhere", "--latent=0"], "latent"),
-        (["--classifiers=mnist_madri"], "Did you mean 'mnist_madry'"),
-        (["--start_from=mnist_fc"], "expected --train_classifiers"),
-        (["--start_from=aaa_mnist_ce", "--loss=", "--baseline"], "expected --loss or --ensemble"),
-        (["--start_from=aaa_mnist_ce", "--width=64"], "aaa_mnist_ce does not become"),
-        (["--publish"], "expected --from_zoo with it"),
-        (["--from_zoo", "--recipe=quick", "--epochs=3"], "leave out --epochs, --recipe"),
-        (["--from_zoo", "--latent=128"], "aaa_mnist_ce_mse of the zoo has 1024, not 128"),
-        (["--dataset=fashion_mnist", "--latent=8"], "has no such size"),
-    ],
-)
-def test_bad_flags_are_one_line(flags, message, tmp_path):
-    code, _, err = run(tmp_path, *flags)
-    assert code != 0
-    assert message in err or message.replace("lower bound", ">= 1") in err or "[1," in err
-    assert "Traceback" not in err
-
-
 def test_a_workdir_of_another_run_is_refused_with_the_fields(finished):
     code, _, err = run(finished[0], *SMOKE, "--learning_rate=0.5")
     assert code == 2

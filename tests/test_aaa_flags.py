@@ -1,0 +1,37 @@
+"""Flags of the AAA command that contradict each other or would do nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--dataset=mnits"], "Did you mean 'mnist'"),
+        (["--recipe=fst"], "Did you mean 'fast'"),
+        (["--loss=cemse"], "Did you mean 'ce_mse'"),
+        (["--epochs=0"], "lower bound"),
+        (["--data_dir=/nowhere", "--latent=0"], "latent"),
+        (["--classifiers=mnist_madri"], "Did you mean 'mnist_madry'"),
+        (["--start_from=mnist_fc"], "expected --train_classifiers"),
+        (["--start_from=aaa_mnist_ce", "--loss=", "--baseline"], "expected --loss or --ensemble"),
+        (["--start_from=aaa_mnist_ce", "--width=64"], "aaa_mnist_ce does not become"),
+        (["--publish"], "expected --from_zoo with it"),
+        (["--from_zoo", "--recipe=quick", "--epochs=3"], "leave out --epochs, --recipe"),
+        (["--from_zoo", "--precision=float32"], "leave out --precision"),
+        (["--loss=mse", "--temperature=4"], "--temperature: this run is of mse, which does not"),
+        (["--loss=ce,mse", "--mse_weight=4"], "--mse_weight: this run is of ce, mse, which does"),
+        (["--loss=", "--baseline", "--encoder_epochs=1"], "this run is of no autoencoder"),
+        (["--from_zoo", "--latent=128"], "aaa_mnist_ce_mse of the zoo has 1024, not 128"),
+        (["--dataset=fashion_mnist", "--latent=8"], "has no such size"),
+    ],
+)
+def test_bad_flags_are_one_line(flags, message, tmp_path):
+    command = [sys.executable, "-m", "experiments.aaa", f"--workdir={tmp_path}", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    err = done.stderr
+    assert done.returncode != 0
+    assert message in err or message.replace("lower bound", ">= 1") in err or "[1," in err
+    assert "Traceback" not in err
