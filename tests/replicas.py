@@ -12,6 +12,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 
 from keras_aaa import data  # noqa: E402
 from keras_aaa.models import build  # noqa: E402
+from keras_aaa.models.halves import two_headed  # noqa: E402
 from keras_aaa.threat_model import threat_for  # noqa: E402
 from keras_aaa.training import LOSSES, Recipe, Task, train  # noqa: E402
 from keras_aaa.training.distribution import choose_strategy  # noqa: E402
@@ -32,7 +33,7 @@ RECIPE = Recipe(
 STRATEGIES = {1: choose_strategy("default"), 2: choose_strategy("mirrored")}
 
 
-def weights_after_ten_steps(replicas: int, recipe: Recipe, **architecture):
+def weights_after_ten_steps(replicas: int, recipe: Recipe, latent_weight: float, **architecture):
     strategy = STRATEGIES[replicas]
     with strategy.scope():
         keras.utils.set_random_seed(0)
@@ -41,7 +42,9 @@ def weights_after_ten_steps(replicas: int, recipe: Recipe, **architecture):
         # The attack follows signs of gradients, where rounding can flip a pixel: a small ball
         # keeps such a flip below what is compared.
         threat = dataclasses.replace(threat_for("mnist"), eps=1e-3)
-        task = Task((classifier,), LOSSES["ce_mse"], autoencoder, threat)
+        loss = dataclasses.replace(LOSSES["ce_mse"], latent=latent_weight)
+        model = two_headed(autoencoder, 10) if latent_weight else None
+        task = Task((classifier,), loss, autoencoder, threat, two_headed=model)
     progress = train(
         task,
         recipe,
@@ -55,12 +58,14 @@ def weights_after_ten_steps(replicas: int, recipe: Recipe, **architecture):
     return autoencoder.get_weights()
 
 
-def difference(recipe: Recipe, **architecture) -> float:
-    one, two = (weights_after_ten_steps(replicas, recipe, **architecture) for replicas in (1, 2))
+def difference(recipe: Recipe, latent_weight: float = 0.0, **architecture) -> float:
+    one, two = (weights_after_ten_steps(n, recipe, latent_weight, **architecture) for n in (1, 2))
     return max(np.abs(a - b).max() for a, b in zip(one, two, strict=True))
 
 
-print("weights", difference(RECIPE, architecture="conv_dense_autoencoder", latent=8, width=2))
+dense = {"architecture": "conv_dense_autoencoder", "latent": 8, "width": 2}
+print("weights", difference(RECIPE, **dense))
+print("two_headed", difference(RECIPE, latent_weight=1.0, **dense))
 # Fourteen batch normalisations amplify rounding to 1e-3 in ten steps of Adam; with the weights
 # held still what is left are the batch statistics, which each replica alone would get wrong.
 still = dataclasses.replace(RECIPE, learning_rate=1e-8)

@@ -16,7 +16,13 @@ import tensorflow as tf
 import zoo
 from keras_aaa.models import defend
 
-SMOKE = ["--recipe=smoke", "--eval_examples=50", "--train_classifiers", "--latent=16"]
+SMOKE = [
+    "--recipe=smoke",
+    "--eval_examples=50",
+    "--train_classifiers",
+    "--latent=16",
+    "--latent_weight=0.5",
+]
 
 
 def command(workdir, *arguments):
@@ -203,7 +209,7 @@ def test_a_classifier_goes_on_from_its_weights_in_the_zoo(tmp_path):
 
 def test_the_encoder_is_trained_first(tmp_path):
     code, _, err = run(
-        tmp_path, *SMOKE, "--encoder_epochs=1", "--epochs=1", "--latent_weight=0.5",
+        tmp_path, *SMOKE, "--encoder_epochs=1", "--epochs=1",
         "--eval_examples=10",
     )  # fmt: skip
     assert code == 0, err[-3000:]
