@@ -30,10 +30,7 @@ from experiments.aaa_models import (
     origin,
 )
 from experiments.cards import artefact_card, card_measurements, publish, save
-from experiments.common_flags import (
-    run_setting,
-    test_examples,
-)
+from experiments.common_flags import run_setting, test_examples
 from experiments.console import friendly, print_tables, record
 from experiments.estimate import announce
 from experiments.measure import measure, parts
