@@ -63,10 +63,10 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
         classifier, name, card, inner = keras.models.load_model(path), path.stem, None, None
         content = sha256(path)  # an architecture is part of what a file is
         _check_classifier(classifier, model)
-    elif path.suffix or len(path.parts) > 1:
+    elif path.suffix or len(path.parts) > 1 or model.endswith("/") or path.is_dir():
         raise ValueError(
             f"--model: expected a zoo name, a .keras file or the folder of a SavedModel; {model} "
-            "is none of them."
+            f"is {'no SavedModel' if path.is_dir() else 'none of them'}."
         )
     else:
         card = zoo.info(model)
@@ -78,11 +78,8 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
     if autoencoder and inner is not None:
         raise ValueError(f"--defend: {model} is itself an autoencoder before a classifier.")
     if autoencoder:
-        before = zoo.info(autoencoder)
-        if before.kind != "autoencoder":
-            is_not = f"{autoencoder} is a {before.kind}"
-            raise ValueError(f"--defend: expected an autoencoder of the zoo, {is_not}.")
-        inner, card = zoo.load(autoencoder), card or before
+        inner, before, file = _autoencoder(autoencoder)
+        card, content = card or before, content + file
     classifier = as_logits(classifier)
     whole = defend(inner, classifier) if inner is not None else classifier
     title = f"{autoencoder or model} before {name}" if inner is not None else name
@@ -90,6 +87,20 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
     threat = ThreatModel(**card.threat) if card and card.threat else None
     identity = fingerprint(whole) + content
     return Defence(name, title, whole, identity, dataset, threat, classifier, inner)
+
+
+def _autoencoder(given: str) -> tuple[keras.Model, zoo.Card | None, str]:
+    """What --defend names: the model, its card if it is of the zoo, the file's sha256 if not."""
+    path = Path(given)
+    if path.suffix == ".keras":
+        check_zip(path, "--defend", ".keras")
+        return keras.models.load_model(path), None, sha256(path)
+    if path.suffix or len(path.parts) > 1:
+        raise ValueError(f"--defend: expected a zoo name or a .keras file, got {given}.")
+    card = zoo.info(given)
+    if card.kind != "autoencoder":
+        raise ValueError(f"--defend: expected an autoencoder, {given} is a {card.kind}.")
+    return zoo.load(given), card, ""
 
 
 def with_logits(defence: Defence, images) -> Defence:

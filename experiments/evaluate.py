@@ -42,7 +42,9 @@ from keras_aaa.threat_model import NORMS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Zoo name, .keras file or SavedModel folder.", required=True)
-flags.DEFINE_string("defend", None, "An autoencoder of the zoo to put before the model.")
+flags.DEFINE_string(
+    "defend", None, "What to put before the model: an autoencoder of the zoo or a .keras file."
+)
 flags.DEFINE_list("attack", ["clean", "pgd"], f"Of {', '.join(NAMES)}.")
 flags.DEFINE_string("dataset", None, "Test set; that of the zoo's card by default.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
@@ -81,13 +83,16 @@ def main(argv):
     images, labels = (
         of_npz(Path(FLAGS.npz), count) if FLAGS.npz else of_data_set(dataset, FLAGS.data_dir, count)
     )
-    if FLAGS.defend and dataset not in (None, trained_on := zoo.info(FLAGS.defend).dataset):
+    if FLAGS.defend in zoo.list_models() and dataset not in (
+        None,
+        trained_on := zoo.info(FLAGS.defend).dataset,
+    ):
         print(f"{FLAGS.defend} was trained on {trained_on}, these are images of {dataset}.")
     precision = choose_precision(FLAGS.precision)
     if precision == "bfloat16" and defence.classifier is None:
         print("A SavedModel is attacked in the precision it was saved in.")
         precision = "float32"
-    named = [Path(FLAGS.model).stem, *filter(None, [FLAGS.defend])]
+    named = [Path(name).stem for name in (FLAGS.model, FLAGS.defend) if name]
     workdir = Path(FLAGS.workdir or "runs/evaluate_" + "_".join(named))
     workdir.mkdir(parents=True, exist_ok=True)  # before hours of attacks, not after
     for picture in ("fallen.png", "eps.png"):  # those of an earlier run

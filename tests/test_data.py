@@ -51,6 +51,13 @@ def test_a_folder_that_is_not_there_is_refused():
         data.load("mnist", "test", data_dir="/nowhere")
 
 
+def test_a_download_into_a_folder_that_is_not_there_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(data.DataNotFoundError, match=r"TFDS_DATA_DIR: .* there is no folder"):
+        data.load("kmnist", "test")
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_the_first_examples_are_one_or_more():
     images, labels = data.first(data.load("mnist", "test"), 3)
     assert images.shape == (3, 28, 28, 1) and labels.shape == (3,)

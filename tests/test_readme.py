@@ -9,10 +9,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 import keras_aaa
 import zoo
 from keras_aaa import data
+from keras_aaa.attacks import pgd
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -35,6 +37,24 @@ def test_the_second_block_trains_before_it(tmp_path, monkeypatch):
     for old, new in zip(names["own"].get_weights(), saved.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     assert list((tmp_path / "runs" / "own" / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_the_third_block_attacks_what_the_first_made(capsys):
+    images, labels = data.first(data.load("mnist", "test"), 4)
+    classifier = zoo.load("mnist_fc")
+    names = {
+        "keras_aaa": keras_aaa,
+        "pgd": pgd,
+        "my_classifier": classifier,
+        "defended": keras_aaa.defend(zoo.load("aaa_mnist_ce_mse"), classifier),
+        "images": images,
+        "labels": labels,
+    }
+    exec(compile(BLOCKS[2], "README.md", "exec"), names)
+    assert names["standing"].shape == (4,) and names["found"]["x_adv"].shape == images.shape
+    printed = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("gradients are there ") for line in printed)
 
 
 def test_every_block_imports_what_there_is():

@@ -52,14 +52,14 @@ def find(name: str, version: int | None = None, root: Path | str | None = None) 
     """Return the artefact of that name and version, the newest by default.
 
     Args:
-        name: lower-case words joined by underscores.
+        name: as list_models() gives it.
         version: a whole number from 1 on, or None.
         root: a private zoo's folder, or None for the zoo of this package.
 
     Raises:
         ValueError: for an unknown name (suggests the nearest) or version (lists the known).
     """
-    versions = lookup("model", check_name(name), _known(root))
+    versions = lookup("model", name, _known(root))
     if version is None:
         return versions[max(versions)]
     if check_version(version) not in versions:

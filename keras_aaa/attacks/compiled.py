@@ -13,6 +13,8 @@ from keras_aaa.models.fast_copy import freeze
 from keras_aaa.models.softmax import ends_in_softmax
 from keras_aaa.threat_model import ThreatModel
 
+PIXELS = "expected floating point in [0, 1]; divide 8-bit pixels by 255"
+
 _functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -60,9 +62,9 @@ def check_batch(images, labels, model, *threat) -> tuple[tf.Tensor, tf.Tensor]:
                         "gives a data set's.")  # fmt: skip
     images, labels = (a if tf.is_tensor(a) else np.asarray(a) for a in (images, labels))
     if not tf.as_dtype(images.dtype).is_floating:
-        raise TypeError(f"images: expected floating point in [0, 1], got {images.dtype}.")
+        raise TypeError(f"images: {PIXELS}, got {images.dtype}.")
     if not tf.as_dtype(labels.dtype).is_integer:
-        raise TypeError(f"labels: expected whole numbers, got {labels.dtype}.")
+        raise TypeError(f"labels: expected whole numbers, class indices, got {labels.dtype}.")
     if len(images.shape) != 4:
         raise ValueError(f"images: expected shape (n, h, w, c), got {tuple(images.shape)}.")
     if tuple(labels.shape) != tuple(images.shape[:1]):

@@ -126,11 +126,8 @@ def at_hand(name: str, data_dir: str | None = None) -> bool:
 
 def _find(name: str, data_dir: str | None):
     """The first prepared builder, or the last one that was looked at, and where there was none."""
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise DataNotFoundError(
-            f"data_dir: expected a folder of prepared TFDS sets, there is no folder {data_dir}. "
-            "Make it first if TFDS is to download into it."
-        )
+    if data_dir is not None:
+        _check_folder("data_dir", data_dir)
     tried: list[str] = []
     environment = os.environ.get("TFDS_DATA_DIR")
     for folder, source in ((data_dir, "data_dir"), (environment, "TFDS_DATA_DIR")):
@@ -146,6 +143,8 @@ def _prepared_builder(name: str, data_dir: str | None):
     builder, tried = _find(name, data_dir)
     if builder.is_prepared():
         return builder
+    if data_dir is None and (folder := os.environ.get("TFDS_DATA_DIR")):
+        _check_folder("TFDS_DATA_DIR", folder)  # or TFDS would make it
     where = "; ".join(tried) or "TFDS_DATA_DIR is not set"
     logging.warning("%s is not on this machine (%s): TFDS downloads it.", name, where)
     try:
@@ -160,6 +159,14 @@ def _prepared_builder(name: str, data_dir: str | None):
             "(3) pass that folder as data_dir (--data_dir)."
         ) from error
     return builder
+
+
+def _check_folder(source: str, folder: str) -> None:
+    if not Path(folder).is_dir():
+        raise DataNotFoundError(
+            f"{source}: expected a folder of prepared TFDS sets, there is no folder {folder}. "
+            "Make it first if TFDS is to download into it."
+        )
 
 
 def _builder(name: str, data_dir: str | None):

@@ -41,6 +41,12 @@ class Task:
     two_headed: keras.Model | None = None
 
     def __post_init__(self):
+        if not isinstance(self.classifiers, tuple):
+            kind = type(self.classifiers).__name__
+            raise TypeError(f"Task: expected a tuple of classifiers, (model,) for one; got {kind}.")
+        for loss in (self.loss, *self.then):
+            if not isinstance(loss, Loss):
+                raise TypeError(f"Task: expected a Loss, LOSSES holds some; got {loss!r}.")
         if self.joint is not None:
             if self.classifiers or self.autoencoder or len(self.joint.outputs) != 2:
                 raise ValueError(

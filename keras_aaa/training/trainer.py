@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_aaa.data.batches import training_batches
 from keras_aaa.training.checkpoint import SECONDS_BETWEEN, Checkpointer, Progress
 from keras_aaa.training.distribution import distribute, is_chief, total, worker_index
+from keras_aaa.training.examples import training_examples, validation_examples
 from keras_aaa.training.preemption import Preempted, sigterm_noted
 from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.schedule import attack_settings, eps_fraction, learning_rate
@@ -49,7 +50,7 @@ def train(
     Args:
         task: what to train; `task.trained` must have been built in the strategy's scope.
         recipe: the hyperparameters.
-        train_data: examples (image, label), as keras_aaa.data.load gives them.
+        train_data: unbatched examples (image, label), as keras_aaa.data.load gives them.
         validation_data: images [n, h, w, c] and labels [n].
         workdir: the run's folder; checkpoints go to workdir/checkpoints. With several workers it
             must be one that all of them see; the first of them writes.
@@ -66,14 +67,14 @@ def train(
         Preempted: if SIGTERM came to this process or to another worker; the run is saved.
         TrainingError: if the loss is not finite or single-step training collapsed; the last good
             checkpoint stays.
+        TypeError, ValueError: for examples that do not fit the task, as training_examples says.
         ValueError: if there are too few examples for one batch, or workers that do not see the
             same checkpoints.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    if recipe.train_examples:
-        train_data = train_data.take(recipe.train_examples)
-    train_data = train_data.cache()
-    size = int(train_data.reduce(np.int64(0), lambda count, _: count + 1))
+    defence = task.defences()[0]
+    validation_data = validation_examples(validation_data, defence)
+    train_data, size = training_examples(train_data, defence, recipe.train_examples)
     steps_per_epoch = size // recipe.batch_size
     if not steps_per_epoch:
         raise ValueError(f"batch_size {recipe.batch_size} is more than the {size} examples.")
