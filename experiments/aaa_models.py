@@ -163,7 +163,9 @@ def add_robust(
 def _of_size(found: Trained, sizes: dict) -> Trained:
     for name, wanted in sizes.items():
         if (has := found.architecture.sizes.get(name, wanted)) != wanted:
-            raise ValueError(f"--{name}: {found.name} of the zoo has {has}, not {wanted}.")
+            raise ValueError(
+                f"--{name}: {found.name} of the zoo has {has}, not {wanted}; give that or none."
+            )
     return found
 
 

@@ -63,7 +63,7 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
         classifier, name, card, inner = keras.models.load_model(path), path.stem, None, None
         content = sha256(path)  # an architecture is part of what a file is
         _check_classifier(classifier, model)
-    elif path.suffix or len(path.parts) > 1 or model.endswith("/") or path.is_dir():
+    elif _is_path(model):
         raise ValueError(
             f"--model: expected a zoo name, a .keras file or the folder of a SavedModel; {model} "
             f"is {'no SavedModel' if path.is_dir() else 'none of them'}."
@@ -89,13 +89,18 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
     return Defence(name, title, whole, identity, dataset, threat, classifier, inner)
 
 
+def _is_path(given: str) -> bool:
+    """Whether it cannot be meant as a name of the zoo."""
+    return "/" in given or "." in given
+
+
 def _autoencoder(given: str) -> tuple[keras.Model, zoo.Card | None, str]:
     """What --defend names: the model, its card if it is of the zoo, the file's sha256 if not."""
     path = Path(given)
     if path.suffix == ".keras":
         check_zip(path, "--defend", ".keras")
         return keras.models.load_model(path), None, sha256(path)
-    if path.suffix or len(path.parts) > 1:
+    if _is_path(given):
         raise ValueError(f"--defend: expected a zoo name or a .keras file, got {given}.")
     card = zoo.info(given)
     if card.kind != "autoencoder":

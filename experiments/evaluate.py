@@ -133,6 +133,7 @@ def main(argv):
     write_json(workdir / "result.json", result)
     _picture(defence, images, labels, worst, standing, workdir / "fallen.png")
     print_tables(tables(result))
+    print(f"In {workdir}: {', '.join(sorted(path.name for path in workdir.iterdir()))}.")
     if FLAGS.publish:
         publish({FLAGS.model: [measurement(row, precision) for row in of_attacks]})
 

@@ -30,10 +30,11 @@ In this folder:
       --model_config_file=/models/models.config \\
       --enable_batching --batching_parameters_file=/models/batching.config
 
-    curl -d '{{"signature_name": "serving_default", "instances": [{instance}]}}' \\
-      http://localhost:8501/v1/models/{name}:predict
+    python3 -c 'import json; black = {black}; print(json.dumps(
+      {{"signature_name": "serving_default", "instances": [black]}}))' |
+      curl -d @- http://localhost:8501/v1/models/{name}:predict
 
-An instance is an image {shape}, float in [0, 1]; the dots stand for the rest of it. Signatures:
+An instance is an image {shape}, float in [0, 1]. Signatures:
 
 {signatures}
 """
@@ -77,8 +78,10 @@ def export_for_serving(artefact: Path, name: str, version: int, out: Path) -> Pa
         f"- `{key}`: {_fields(inputs)} -> {_fields(outputs)}"
         for key, (inputs, outputs) in signatures.items()
     ]
-    image = np.zeros(shape).tolist() if np.prod(shape) < 8 else "[[[0.0], ...], ...]"
-    text = _README.format(name=name, shape=list(shape), instance=image, signatures="\n".join(lines))
+    black = "0.0"
+    for size in reversed(shape):
+        black = f"[{black}] * {size}"
+    text = _README.format(name=name, shape=list(shape), black=black, signatures="\n".join(lines))
     (out / f"{name}.md").write_text(text)
     return folder
 

@@ -66,6 +66,7 @@ def test_several_attacks_on_a_file(files, tmp_path, kind):
         assert np.abs(stored["x_adv"] - stored["images"]).max() <= 0.1 + 1e-6
     assert "Traceback" not in done.stderr
     assert "worst case" in done.stdout
+    assert f"In {tmp_path / 'new'}: " in done.stdout.replace("\n", "")
 
 
 def test_corruptions_with_the_defence_and_without(files, tmp_path):

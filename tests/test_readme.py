@@ -54,7 +54,7 @@ def test_the_third_block_attacks_what_the_first_made(capsys):
     exec(compile(BLOCKS[2], "README.md", "exec"), names)
     assert names["standing"].shape == (4,) and names["found"]["x_adv"].shape == images.shape
     printed = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("gradients are there ") for line in printed)
+    assert any(line.startswith("gradients_are_there ") for line in printed)
 
 
 def test_every_block_imports_what_there_is():

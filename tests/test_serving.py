@@ -1,5 +1,7 @@
 """What a server does with an exported model, without a server."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +41,9 @@ def test_layout_is_the_servers(exported):
     readme = (out / "small.md").read_text()
     assert "docker run" in readme and "v1/models/small:predict" in readme
     assert "`reconstruct`" in readme and "`serving_default`" in readme
+    (program,) = re.findall(r"python3 -c '(.*?)'", readme, re.DOTALL)
+    request = json.loads(subprocess.check_output([sys.executable, "-c", program]))
+    assert np.shape(request["instances"]) == (1, 28, 28, 1)
     with pytest.raises(ValueError, match="exists"):
         export_for_serving(folder, "small", 3, out)
     plain = exported[0].parents[2] / "artefact"  # without the warm-up requests
@@ -144,7 +149,6 @@ def test_request_and_response_go_through_the_protos(exported, digits):
     reason="tensorflow_model_server is not on PATH: the server itself was not run",
 )
 def test_the_server_answers_over_rest(exported, digits):
-    import json
     import time
     import urllib.request
 
