@@ -22,6 +22,7 @@ SMOKE = [
     "--train_classifiers",
     "--latent=16",
     "--latent_weight=0.5",
+    "--average_decay=0.9",
 ]
 
 

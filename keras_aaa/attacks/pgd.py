@@ -55,7 +55,7 @@ def pgd(
     if start is None:
         start = random_start(images, threat, seed)
     start = threat.project(tf.cast(start, tf.float32), images)
-    run = compiled(model, _graph, threat.norm, float(momentum))
+    run = compiled(model, pgd_graph, threat.norm, float(momentum))
     numbers = tf.constant(step_size, tf.float32), tf.constant(threat.eps, tf.float32)
     return run(images, labels, start, tf.constant(steps), *numbers)
 
@@ -86,7 +86,16 @@ def _with_momentum(threat: ThreatModel, step_size, momentum: float):
     return rule
 
 
-def _graph(logits, norm: str, momentum: float):
+def pgd_graph(logits, norm: str, momentum: float = 0.0):
+    """Return run(images, labels, start, steps, step_size, eps) -> x_adv, all of tensors.
+
+    Graph code: `pgd` without its checks, random start and cache.
+
+    Args:
+        logits: images -> logits, frozen.
+        norm: of the threat.
+        momentum: as for pgd.
+    """
     threat = ThreatModel(norm, 0.0)  # the radius is an argument, so that one graph serves all
 
     def run(images, labels, start, steps, step_size, eps):

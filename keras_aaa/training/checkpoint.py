@@ -49,6 +49,7 @@ class Checkpointer:
         progress: the run's position, saved with the weights.
         seconds: the time between saves within an epoch.
         writes: whether this process writes them; of several workers one does.
+        averages: the variables of averaged weights, where there are any.
     """
 
     def __init__(
@@ -59,12 +60,17 @@ class Checkpointer:
         progress: Progress,
         seconds: float = SECONDS_BETWEEN,
         writes: bool = True,
+        averages: Sequence[tf.Variable] = (),
     ):
         self.folder = folder
         self._seconds, self._writes = seconds, writes
         first, *others = optimizers
         self._checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=first, others=others, progress=_SavedProgress(progress)
+            model=model,
+            optimizer=first,
+            others=others,
+            averages=list(averages),
+            progress=_SavedProgress(progress),
         )
         self._progress = progress
         self._saved_at = time.monotonic()

@@ -54,6 +54,12 @@ class Recipe:
     plateau_epochs: int = _in(
         1, 1000, 5, help="plateau: epochs without a better loss before halving"
     )
+    average_decay: float = _in(
+        0.0,
+        0.99999,
+        0.0,
+        help="what a moving average of the weights keeps of itself in an update; 0 for no average",
+    )
     mse_weight: float = _in(0.0, 1e6, 1.0, help="of an autoencoder's mse beside its ce")
     temperature: float = _in(0.01, 100.0, 1.0, help="divides the logits in an autoencoder's ce")
     frozen_encoder: int = _in(0, 1, 0, help="1 trains an autoencoder's decoder alone")

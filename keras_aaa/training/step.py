@@ -9,6 +9,7 @@ from keras_aaa.attacks.logit_losses import cross_entropy
 from keras_aaa.attacks.loop import ascend
 from keras_aaa.attacks.pgd import steepest_ascent
 from keras_aaa.models.fast_copy import fast_copy, freeze
+from keras_aaa.training.averages import Averages
 from keras_aaa.training.losses import Loss
 from keras_aaa.training.task import Task
 
@@ -18,6 +19,7 @@ def make_step(
     optimizers: Mapping[Loss, keras.optimizers.Optimizer],
     batch_size: int,
     precision: str,
+    averages: Averages | None = None,
 ) -> Callable:
     """Return the replica's step function.
 
@@ -31,6 +33,7 @@ def make_step(
             apply() sums over replicas.
         batch_size: global; the loss is divided by it.
         precision: "float32" or "bfloat16".
+        averages: of the trained model's weights, which each step updates; None for none.
 
     Returns:
         step(images, labels, noise, reach, eps, attack_steps, attack_step_size, classifier) ->
@@ -89,6 +92,8 @@ def make_step(
         losses, logits = update(task.loss, x, images, labels, frozen)
         for loss in task.then:
             update(loss, x, images, labels, frozen)
+        if averages is not None:
+            averages.update()
         correct = tf.equal(tf.argmax(logits, axis=-1), labels)
         return {
             "loss": tf.reduce_sum(losses),

@@ -12,18 +12,24 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.data.batches import training_batches
+from keras_aaa.training.averages import Averages
 from keras_aaa.training.checkpoint import SECONDS_BETWEEN, Checkpointer, Progress
 from keras_aaa.training.distribution import distribute, is_chief, total, worker_index
 from keras_aaa.training.examples import training_examples, validation_examples
+from keras_aaa.training.optimizers import make_optimizer
 from keras_aaa.training.preemption import Preempted, sigterm_noted
 from keras_aaa.training.recipe import Recipe
-from keras_aaa.training.schedule import attack_settings, eps_fraction, learning_rate
+from keras_aaa.training.schedule import (
+    attack_settings,
+    averages_are_better,
+    collapse,
+    drawn_classifier,
+    eps_fraction,
+    learning_rate,
+)
 from keras_aaa.training.step import make_step
 from keras_aaa.training.task import Task
 from keras_aaa.training.validation import Validator
-
-# A collapse of single-step training: right on its own examples, wrong on PGD's.
-COLLAPSE_TRAINED, COLLAPSE_PROBED = 0.5, 0.1
 
 
 class TrainingError(RuntimeError):
@@ -43,6 +49,9 @@ def train(
     checkpoint_seconds: float = SECONDS_BETWEEN,
 ) -> Progress:
     """Train `task.trained` in place, resuming from `workdir` where a run was broken off.
+
+    With recipe.average_decay the model ends with the averaged weights, if these were validated at
+    least as well after the last epoch.
 
     Batch order, random starts and the classifier drawn for a step derive from (seed, step), so
     that on the CPU a run broken off and resumed ends with the same weights, bit for bit.
@@ -81,7 +90,8 @@ def train(
 
     model = task.trained
     with strategy.scope():
-        optimizers = {loss: _optimizer(recipe, model) for loss in task.losses}
+        optimizers = {loss: make_optimizer(recipe, model) for loss in task.losses}
+        averages = Averages(model, recipe.average_decay) if recipe.average_decay else None
         # Stock callbacks look for model.optimizer; fit() itself is never used.
         model.compile(optimizer=optimizers[task.loss])
     # Not in the scope: the variables of fast copies hold nothing and need no mirrors.
@@ -101,12 +111,13 @@ def train(
             progress,
             checkpoint_seconds,
             writes=is_chief(strategy),
+            averages=averages.variables if averages else (),
         ),
         keras.callbacks.CallbackList(
             list(callbacks), model=model, epochs=recipe.epochs, steps=steps_per_epoch, verbose=0
         ),
         tuple(optimizers.values()),
-        _distributed_step(task, optimizers, recipe.batch_size, precision, strategy),
+        _distributed_step(task, optimizers, recipe.batch_size, precision, strategy, averages),
     )
     if loop.checkpoints.restore() and progress.step < loop.total:
         logging.warning("Resuming %s at step %d of %d.", workdir, progress.step, loop.total)
@@ -129,32 +140,25 @@ def train(
             loop.report.on_epoch_begin(epoch)
             try:
                 means = loop.run_epoch(distribute(batches, strategy, recipe.batch_size), leaving)
-                figures = validate()
+                figures = validate(averages)
             except tf.errors.UnknownError:
                 # A classifier's own Python code failed (a query), before it could change a weight.
                 loop.checkpoints.save()
                 raise
             rate = float(model.optimizer.learning_rate.numpy())
             logs = {**means, "learning_rate": rate, **figures}
-            if epoch >= recipe.eps_warmup_epochs:
-                _check_collapse(logs, epoch)
+            if problem := collapse(recipe, logs, epoch):
+                raise TrainingError(problem)
             progress.history.append(logs)
             progress.sums = {}
             loop.checkpoints.save()
             loop.report.on_epoch_end(epoch, logs)
         if total(strategy, int(leaving())):
             loop.end()
+    if averages and averages_are_better(progress.history[-1]):
+        averages.publish()
     loop.report.on_train_end()
     return progress
-
-
-def _optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.Adam(
-        recipe.learning_rate, weight_decay=recipe.weight_decay or None
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    optimizer.build(model.trainable_variables)
-    return optimizer
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,7 @@ class _Loop:
             tf.constant(attack.steps),
             tf.constant(fraction * attack.step_size, tf.float32),
             tf.constant(float(leaving)),
-            _drawn(recipe.seed, step, len(task.classifiers)),
+            drawn_classifier(recipe.seed, step, len(task.classifiers)),
         )
         ending = float(sums.pop("leaving")) > 0
         values = {name: float(value) for name, value in sums.items()}
@@ -243,8 +247,8 @@ class _Loop:
         return ending
 
 
-def _distributed_step(task, optimizers, batch_size, precision, strategy):
-    step = make_step(task, optimizers, batch_size, precision)
+def _distributed_step(task, optimizers, batch_size, precision, strategy, averages):
+    step = make_step(task, optimizers, batch_size, precision, averages)
 
     # One graph a classifier: its index is a Python int.
     @tf.function
@@ -254,10 +258,6 @@ def _distributed_step(task, optimizers, batch_size, precision, strategy):
         return {k: strategy.reduce("SUM", v, axis=None) for k, v in sums.items()}
 
     return run
-
-
-def _drawn(seed: int, step: int, classifiers: int) -> int:
-    return int(np.random.default_rng((seed, step)).integers(classifiers)) if classifiers > 1 else 0
 
 
 def _check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
@@ -270,14 +270,4 @@ def _check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
         raise ValueError(
             f"The workers restored different steps, {steps.tolist()}: expected a workdir that all "
             "of them see, a shared folder."
-        )
-
-
-def _check_collapse(logs: dict[str, float], epoch: int) -> None:
-    probed = logs.get("val_robust_accuracy", 1.0)
-    if logs["accuracy"] > COLLAPSE_TRAINED and probed < COLLAPSE_PROBED:
-        raise TrainingError(
-            f"Training collapsed in epoch {epoch + 1}: {logs['accuracy']:.1%} on its own attack, "
-            f"{probed:.1%} under PGD. Use more attack steps, a smaller attack step or a longer eps "
-            "warm-up."
         )

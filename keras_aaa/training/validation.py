@@ -8,12 +8,14 @@ import tensorflow as tf
 from keras_aaa.attacks.compiled import compiled
 from keras_aaa.attacks.pgd import pgd
 from keras_aaa.models.fast_copy import fast_copy
+from keras_aaa.training.averages import Averages
 from keras_aaa.training.distribution import share, total
 from keras_aaa.training.losses import Loss
 from keras_aaa.training.recipe import Recipe
+from keras_aaa.training.schedule import AVERAGED
 from keras_aaa.training.task import Task
 
-BATCH = 250
+VALIDATION_BATCH = 250
 
 
 class Validator:
@@ -37,18 +39,26 @@ class Validator:
         strategy: tf.distribute.Strategy,
     ):
         self.task, self.images, self.labels, self.recipe = task, images, labels, recipe
-        # What the latent says is there to train by, not to choose a model by.
-        self.loss = replace(task.loss, latent=0.0)
+        self.loss = validated_loss(task)
         self.strategy = strategy
         self.defences, self.reconstructing = task.defences(), task.reconstructing()
         self.crafting = [fast_copy(defence, precision) for defence in self.defences]
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self, averages: Averages | None = None) -> dict[str, float]:
         """Return val_accuracy, val_loss and, for a threat, val_robust_accuracy.
 
+        With averages, the same figures of the averaged weights as well, each name after AVERAGED.
         val_loss is the training loss, but for a latent's, on the adversarial examples, or on the
         clean ones where there is no threat. With several classifiers each figure is their mean.
         """
+        figures = self._figures()
+        if averages is None:
+            return figures
+        with averages.in_place():
+            averaged = self._figures()
+        return figures | {AVERAGED + name: value for name, value in averaged.items()}
+
+    def _figures(self) -> dict[str, float]:
         rows = [self._measure(*pair) for pair in zip(self.defences, self.crafting, strict=True)]
         return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
@@ -57,9 +67,9 @@ class Validator:
         sums = {"val_accuracy": 0.0, "val_loss": 0.0}
         if threat is not None:
             sums["val_robust_accuracy"] = 0.0
-        batches = range(0, len(self.labels), BATCH)
+        batches = range(0, len(self.labels), VALIDATION_BATCH)
         for begin in (batches[i] for i in share(self.strategy, len(batches))):
-            x, y = (a[begin : begin + BATCH] for a in (self.images, self.labels))
+            x, y = (a[begin : begin + VALIDATION_BATCH] for a in (self.images, self.labels))
             correct, loss = self._score(defence, x, x, y)
             sums["val_accuracy"] += correct
             if threat is not None:
@@ -72,18 +82,24 @@ class Validator:
         return {key: value / len(self.labels) for key, value in zip(sums, totals, strict=True)}
 
     def _score(self, defence, x_adv, x, y) -> tuple[float, float]:
-        run = compiled(defence, _score_graph, self.loss, self.reconstructing)
-        correct, loss = run(x_adv, x, y)
-        return float(correct), float(loss)
+        run = compiled(defence, score_graph, self.loss, self.reconstructing)
+        correct, losses = run(x_adv, x, y)
+        return float(np.sum(correct)), float(np.sum(losses))
 
 
-def _score_graph(logits_of, loss: Loss, reconstructing):
+def validated_loss(task: Task) -> Loss:
+    """Return the training loss less the latent's, which is no reason to choose a model."""
+    return replace(task.loss, latent=0.0)
+
+
+def score_graph(logits_of, loss: Loss, reconstructing):
+    """Return score(x_adv, x, y) -> which are correct, bool [n], and the loss of each, [n]."""
+
     def score(x_adv, x, y):
         logits = logits_of(x_adv)
         # Only the mse term needs the reconstruction; where it is unused it is not computed.
         reconstruction = reconstructing(x_adv, training=False) if reconstructing else None
         correct = tf.equal(tf.argmax(logits, axis=-1), y)
-        losses = loss(x, y, reconstruction, logits)
-        return tf.reduce_sum(tf.cast(correct, tf.float32)), tf.reduce_sum(losses)
+        return correct, loss(x, y, reconstruction, logits)
 
     return score

@@ -1,0 +1,20 @@
+"""The optimizer that every training uses."""
+
+import keras
+
+from keras_aaa.training.recipe import Recipe
+
+
+def make_optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
+    """Return Adam, built for the model's trainable variables; weight decay acts on kernels alone.
+
+    Args:
+        recipe: gives the first learning rate and the weight decay.
+        model: call this in the scope of the strategy that it was built in.
+    """
+    optimizer = keras.optimizers.Adam(
+        recipe.learning_rate, weight_decay=recipe.weight_decay or None
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(model.trainable_variables)
+    return optimizer
