@@ -18,6 +18,7 @@ REQUIRES = [
     "rich>=13.7",
 ]
 EXTRAS = {
+    "compiled": ["jax>=0.10", "pillow>=10.0"],
     "bench": ["adversarial-robustness-toolbox>=1.20", "foolbox>=3.3.4"],
     "knn": ["faiss-cpu>=1.10"],
     "serving": ["tensorflow-serving-api>=2.20"],
@@ -27,6 +28,8 @@ EXTRAS = {
         "ruff>=0.6",
         "mypy>=1.11",
         "faiss-cpu>=1.10",
+        "jax>=0.10",
+        "pillow>=10.0",
         "openvino>=2025.0",
         "adversarial-robustness-toolbox>=1.20",
     ],

@@ -9,8 +9,8 @@
 The run's folder holds result.json (everything measured), pictures of the training under attack and
 of what autoencoders make of images, if the run is about any, a folder with checkpoints and curves
 for each model trained, and zoo/, the trained models as SavedModels with their cards. A run that was
-broken off goes on where it was. Only the paper recipe takes VGG-19 at its full width; the others
-take a quarter of it.
+broken off goes on where it was. The recipes "paper" and "long" take VGG-19 at its full width; the
+others take a quarter of it.
 
 Paper: AAA Tables 1 to 8.
 """
@@ -36,6 +36,7 @@ from experiments.estimate import announce
 from experiments.measure import measure, parts
 from experiments.paper import paper_accuracy
 from experiments.pictures import draw_reconstructions
+from experiments.recipes import FULL_SIZE
 from experiments.runs import Setting
 from experiments.studies import Study, study_for
 from experiments.tables import tables
@@ -52,7 +53,7 @@ flags.adopt_module_key_flags(aaa_flags)  # so that --help lists them
 
 def main(argv):
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
-    study = study if FLAGS.recipe == "paper" else study.reduced()
+    study = study if FLAGS.recipe in FULL_SIZE else study.reduced()
     study = study.only(FLAGS.classifiers or list(study.classifiers))
     plan, setting = aaa_flags.plan(study), run_setting()
     test = PgdTest(study.test_steps, study.test_step_size)
@@ -63,6 +64,11 @@ def main(argv):
     )
 
     models = classifiers(setting, study, plan)
+    if setting.job:
+        add_robust(setting, study, models, plan, threat)
+        setting.job.write()
+        print(f"Run it where JAX is: python {setting.job.folder}/run.py --seconds=600")
+        return
     autoencoder = build(plan.autoencoder.name, **plan.autoencoder.sizes, input_shape=spec.shape)
     defence = defend(autoencoder, models.classifiers[study.source].model)
     announce(

@@ -13,12 +13,13 @@ import zoo
 from experiments import common_flags
 from experiments.aaa_models import ENSEMBLE, Plan
 from experiments.common_flags import (
+    define_compiled,
     define_recipe_flags,
     define_run_flags,
     define_start_from,
     overridden,
 )
-from experiments.recipes import recipe_for, weighed
+from experiments.recipes import FULL_SIZE, recipe_for, weighed
 from experiments.studies import Architecture, Study
 from keras_aaa.models import ARCHITECTURES
 from keras_aaa.models.precision import POLICIES
@@ -42,6 +43,7 @@ HEEDED_BY: Mapping[str, Callable[[Loss], bool]] = {
 define_run_flags()
 define_recipe_flags()
 define_start_from()
+define_compiled()
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("loss", ["ce_mse"], f"Losses to train an autoencoder with: {', '.join(LOSSES)}.")
 flags.DEFINE_list(
@@ -83,6 +85,7 @@ def plan(study: Study) -> Plan:
     """
     _check_from_zoo()
     _check_start(study)
+    _check_compiled()
     recipes = {
         job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe), without)
         for job, without in JOBS.items()
@@ -115,13 +118,28 @@ def _check_from_zoo() -> None:
     training = [field.name for field in dataclasses.fields(Recipe)]
     training += ["train_classifiers", "start_from", "encoder_epochs", "precision"]
     given = [name for name in training if FLAGS[name].present]
-    # The paper recipe is about the classifiers' size as well.
-    given += ["recipe"] * (FLAGS["recipe"].present and FLAGS.recipe != "paper")
+    # Some recipes are about the classifiers' size as well.
+    given += ["recipe"] * (FLAGS["recipe"].present and FLAGS.recipe not in FULL_SIZE)
     if FLAGS.from_zoo and given:
         flags_given = ", ".join(f"--{name}" for name in given)
         raise ValueError(f"--from_zoo trains nothing: leave out {flags_given}.")
     if FLAGS.publish and not FLAGS.from_zoo:
         raise ValueError("--publish writes onto cards of the zoo: expected --from_zoo with it.")
+
+
+def _check_compiled() -> None:
+    """Refuse what the flags about jobs contradict."""
+    given = [name for name in common_flags.COMPILED if FLAGS[name].value]
+    if len(given) > 1 or (given and FLAGS.from_zoo):
+        raise ValueError(
+            "--compile_to writes a job, --compiled takes its results, --from_zoo trains nothing: "
+            "expected one of them."
+        )
+    if FLAGS.compile_to and FLAGS.encoder_epochs:
+        raise ValueError(
+            "--encoder_epochs: a job cannot begin one training with another's result yet; leave it "
+            "out, or name a trained autoencoder by --start_from."
+        )
 
 
 def _check_start(study: Study) -> None:

@@ -17,6 +17,7 @@ CAVEATS = (
     "paper's text lost its own.",
 )
 
+EXECUTION = ("executed_by", "steps", "averaged")
 
 JPEG = (
     "Trained and measured on images that are stored as JPEG, which loses detail; accuracies on "
@@ -52,6 +53,8 @@ def artefact_card(
             **{key: identity[key] for key in ("recipe", "loss", "then", "precision", "start")},
             **{key: run.record[key] for key in ("training_seconds", "examples_per_second")},
             "history": run.record["history"],
+            # Only of a training that JAX executed (docs/compiled.md).
+            **{key: run.record[key] for key in EXECUTION if key in run.record},
         },
         provenance=run.record["provenance"],
         parameters=run.model.count_params(),

@@ -13,10 +13,12 @@ from experiments.runs import Setting
 from keras_aaa.models.precision import POLICIES, choose_precision
 from keras_aaa.training import Recipe
 from keras_aaa.training.checkpoint import SECONDS_BETWEEN
+from keras_aaa.training.compiled import Job
 from keras_aaa.training.distribution import START_SECONDS, STRATEGIES, choose_strategy
 from keras_aaa.training.recipe import ATTACK_FIELDS, LEARNING_RATE_SCHEDULES
 
 FLAGS = flags.FLAGS
+COMPILED = ("compile_to", "compiled")  # flags
 
 
 def define_run_flags(default_dataset: str = "mnist", measured: str = "test") -> None:
@@ -52,6 +54,7 @@ def run_setting(study: str = "") -> Setting:
     The run's folder is by default runs/<study>_<dataset>_<recipe>.
     """
     parts = (study, FLAGS.dataset, FLAGS.recipe)
+    job, compiled = (FLAGS[name].value if name in FLAGS else None for name in COMPILED)
     setting = Setting(
         dataset=FLAGS.dataset,
         data_dir=FLAGS.data_dir,
@@ -59,6 +62,8 @@ def run_setting(study: str = "") -> Setting:
         strategy=choose_strategy(FLAGS.strategy, FLAGS.tpu, FLAGS.start_seconds),
         workdir=Path(FLAGS.workdir or "runs/" + "_".join(part for part in parts if part)),
         checkpoint_seconds=FLAGS.checkpoint_seconds,
+        job=Job(Path(job), FLAGS.dataset, FLAGS.data_dir) if job else None,
+        compiled=Path(compiled) if compiled else None,
     )
     if not setting.chief:  # one process speaks for all; errors still go to stderr
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
@@ -92,6 +97,17 @@ def define_recipe_flags(default: str = "fast", without: Sequence[str] = ()) -> N
         define = flags.DEFINE_integer if field.type is int else flags.DEFINE_float
         text = f"Overrides the recipe's: {field.metadata['help']}."
         define(field.name, None, text, lower_bound=low, upper_bound=high)
+
+
+def define_compiled() -> None:
+    """Define the flags about trainings that are executed by JAX, elsewhere."""
+    to, taken = COMPILED
+    flags.DEFINE_string(
+        to, None, "A new folder, to which the trainings are written as a job; nothing is trained."
+    )
+    flags.DEFINE_string(
+        taken, None, "The folder of such a job that has run: its results, instead of training."
+    )
 
 
 def define_start_from() -> None:

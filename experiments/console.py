@@ -17,7 +17,7 @@ from keras_aaa.training import Preempted, TrainingError
 from keras_aaa.training.distribution import RESTART
 
 # Where a run reads and writes is not part of what it measures.
-_NOT_PART = ("workdir", "data_dir", "publish", "strategy", "tpu", "start_seconds")
+_NOT_PART = ("workdir", "data_dir", "publish", "strategy", "tpu", "start_seconds", "compiled")
 # What TensorFlow raises on the workers that are left when one is gone.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
 

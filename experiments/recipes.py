@@ -12,7 +12,9 @@ from dataclasses import replace
 from keras_aaa.names import lookup
 from keras_aaa.training import Loss, Recipe
 
-RECIPE_NAMES = ("smoke", "quick", "fast", "paper")
+RECIPE_NAMES = ("smoke", "quick", "fast", "paper", "long")
+# Those that take every network at the paper's size.
+FULL_SIZE = ("paper", "long")
 
 _MNIST_PAPER = Recipe(
     epochs=100, schedule="plateau", attack_steps=40, attack_step_size=0.01, validation_steps=40
@@ -136,8 +138,45 @@ _NATURAL_SMOKE = Recipe(
 )
 
 
-def _sizes(smoke: Recipe, quick: Recipe, fast: Recipe, paper: Recipe) -> dict[str, Recipe]:
-    return dict(zip(RECIPE_NAMES, (smoke, quick, fast, paper), strict=True))
+# For an accelerator: as many epochs as the time allows, up to these.
+_CIFAR_NATURAL_LONG = Recipe(
+    epochs=40,
+    attack_steps=0,
+    schedule="cosine",
+    decay_from=0.05,
+    weight_decay=0.2,
+    average_decay=0.998,
+    shift=4,
+    flip=1,
+)
+# N-FGSM, then PGD in the last quarter.
+_CIFAR_LONG = Recipe(
+    epochs=80,
+    batch_size=256,
+    learning_rate=1.5e-3,
+    schedule="cosine",
+    decay_from=0.1,
+    weight_decay=0.05,
+    average_decay=0.999,
+    attack_steps=1,
+    attack_step_size=_CIFAR,
+    start_noise=2.0,
+    attack_ball=3.0,
+    late_from=0.75,
+    late_attack_steps=7,
+    late_attack_step_size=2 / 255,
+    validation_steps=10,
+    shift=4,
+    flip=1,
+)
+_CIFAR_AAA_LONG = replace(_CIFAR_LONG, **_CIFAR_SOFT, latent_weight=1.0)
+
+
+def _sizes(
+    smoke: Recipe, quick: Recipe, fast: Recipe, paper: Recipe, long: Recipe | None = None
+) -> dict[str, Recipe]:
+    sizes = dict(zip(RECIPE_NAMES, (smoke, quick, fast, paper), strict=False))
+    return sizes if long is None else sizes | {"long": long}
 
 
 _MNIST_ATTACKED = _sizes(_SMOKE, _MNIST_QUICK, _MNIST_FAST, _MNIST_PAPER)
@@ -145,7 +184,7 @@ _FASHION_ATTACKED = _sizes(_SMOKE, _FASHION_QUICK, _FASHION_FAST, _FASHION_PAPER
 _FASHION_CLASSIFIER = _sizes(
     _SMOKE, _FASHION_CLASSIFIER_QUICK, _FASHION_CLASSIFIER_FAST, _FASHION_PAPER
 )
-_CIFAR_ATTACKED = _sizes(_CIFAR_SMOKE, _CIFAR_QUICK, _CIFAR_FAST, _CIFAR_PAPER)
+_CIFAR_ATTACKED = _sizes(_CIFAR_SMOKE, _CIFAR_QUICK, _CIFAR_FAST, _CIFAR_PAPER, _CIFAR_LONG)
 
 # (data set, job) -> recipe by name. Jobs: "natural" trains a classifier, "adversarial" trains one
 # under attack (the paper's baseline), "aaa" trains an autoencoder; the Revisiting paper's are
@@ -160,7 +199,11 @@ RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {
     ("fashion_mnist", "adversarial"): _FASHION_CLASSIFIER,
     ("fashion_mnist", "aaa"): _FASHION_ATTACKED,
     ("cifar10", "natural"): _sizes(
-        _NATURAL_SMOKE, _NATURAL_AUGMENTED, _NATURAL_AUGMENTED, _CIFAR_NATURAL_PAPER
+        _NATURAL_SMOKE,
+        _NATURAL_AUGMENTED,
+        _NATURAL_AUGMENTED,
+        _CIFAR_NATURAL_PAPER,
+        _CIFAR_NATURAL_LONG,
     ),
     ("cifar10", "deep"): _sizes(_NATURAL_SMOKE, _DEEP, _DEEP, _CIFAR_NATURAL_PAPER),
     ("cifar10", "reconstruction"): _sizes(
@@ -172,6 +215,7 @@ RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {
         replace(_CIFAR_QUICK, **_CIFAR_SOFT),
         replace(_CIFAR_FAST, **_CIFAR_SOFT),
         _CIFAR_PAPER,
+        _CIFAR_AAA_LONG,
     ),
 }
 

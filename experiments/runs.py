@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
+from experiments.compiled_runs import export, take_result
 from experiments.studies import Architecture
 from keras_aaa import data
 from keras_aaa.models import build
@@ -21,6 +22,7 @@ from keras_aaa.models.widening import widen
 from keras_aaa.results import provenance, write_json
 from keras_aaa.training import LOSSES, Loss, Recipe, Task, train
 from keras_aaa.training.callbacks import watch
+from keras_aaa.training.compiled import Job
 from keras_aaa.training.distribution import is_chief
 
 
@@ -34,6 +36,8 @@ class Setting:
     strategy: tf.distribute.Strategy
     workdir: Path
     checkpoint_seconds: float
+    job: Job | None = None  # where trainings are written to, instead of being done
+    compiled: Path | None = None  # a job's folder, whose results are taken instead of training
 
     @property
     def chief(self) -> bool:
@@ -54,6 +58,7 @@ class Trained:
     architecture: Architecture
     record: dict | None
     latent_layer: tuple[np.ndarray, ...] = ()
+    pending: bool = False  # its weights will be a job's result: those here are none
 
 
 def of_zoo(name: str) -> Trained:
@@ -112,7 +117,7 @@ def train_in_folder(
         "loss": dataclasses.asdict(loss),
         "then": [dataclasses.asdict(each) for each in then],
         "threat": dataclasses.asdict(threat) if threat else None,
-        "classifiers": {c.name: fingerprint(c.model) for c in classifiers},
+        "classifiers": {c.name: None if c.pending else fingerprint(c.model) for c in classifiers},
         "start": {start.name: fingerprint(start.model)} if start else None,
         "precision": setting.precision,
         "recipe": dataclasses.asdict(recipe),
@@ -123,6 +128,28 @@ def train_in_folder(
         if start:
             begin_with(start, model, Architecture(architecture.name, sizes), recipe.seed)
         task = _task(model, spec.classes, recipe, loss, then, threat, classifiers, start)
+    if setting.job is not None:
+        export(setting.job, task, recipe, model, identity, classifiers, start)
+        built = Architecture(architecture.name, sizes)
+        return Trained(name, build(architecture.name, **sizes), built, None, pending=True)
+    if setting.compiled is not None:
+        record = take_result(setting.compiled, name, identity, model)
+    else:
+        record = _train(setting, folder, identity, task, recipe, spec)
+    if setting.chief:
+        write_json(folder / "run.json", record)
+    trained = build(architecture.name, **sizes)
+    trained.set_weights(model.get_weights())
+    # Before anything is measured, so that the zoo stores in half the bytes what was measured.
+    round_kernels(trained)
+    return Trained(name, trained, Architecture(architecture.name, sizes), record)
+
+
+def _train(
+    setting: Setting, folder: Path, identity: dict, task: Task, recipe: Recipe, spec
+) -> dict:
+    """Train, or go on where that was broken off; return the run's record."""
+    name = identity["model"]
     record = _claim(folder, identity, writes=setting.chief)
     began = time.monotonic()
     progress = train(
@@ -146,18 +173,12 @@ def train_in_folder(
         "examples_per_second": examples / progress.seconds,
         "step_seconds": progress.seconds / progress.step,
     }
-    if setting.chief:
-        write_json(folder / "run.json", record)
     print(
         f"{name}: {record['examples_per_second']:.0f} examples a second, "
         f"{record['step_seconds'] * 1000:.0f} ms a step ({time.monotonic() - began:.0f} s).",
         flush=True,
     )
-    trained = build(architecture.name, **sizes)
-    trained.set_weights(model.get_weights())
-    # Before anything is measured, so that the zoo stores in half the bytes what was measured.
-    round_kernels(trained)
-    return Trained(name, trained, Architecture(architecture.name, sizes), record)
+    return record
 
 
 def begin_with(start: Trained, model: keras.Model, built: Architecture, seed: int) -> None:

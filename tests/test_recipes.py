@@ -27,7 +27,9 @@ def test_every_study_has_every_recipe():
     revisited = itertools.product(REVISITING, {role.job for role in ROLES.values()})
     assert set(RECIPES) == {*itertools.product(STUDIES, jobs), *revisited}
     for dataset, job in RECIPES:
-        for name in RECIPE_NAMES:
+        names = set(RECIPES[dataset, job])
+        assert names == {*RECIPE_NAMES} - {"long"} or (dataset == "cifar10" and "long" in names)
+        for name in names:
             attacks = recipe_for(dataset, job, name).attack_steps > 0
             assert attacks == (job in ("adversarial", "aaa"))
 

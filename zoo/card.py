@@ -51,7 +51,8 @@ class Card:
         model: the model that zoo.load gives.
         classifier: for an autoencoder, the source classifier inside the artefact.
         threat: norm and eps (image units) it was trained and measured under, or None.
-        training: command, recipe, loss, seed, history, seconds, examples a second.
+        training: command, recipe, loss, seed, history, seconds, examples a second; where JAX
+            executed the steps, its version, the device, their number (docs/compiled.md).
         provenance: git commit, versions, machine.
         parameters: number of weights of `model`.
         measured: accuracies on the test set, whole or the first n examples.

@@ -1,12 +1,21 @@
 """Image data sets through tensorflow-datasets; MNIST lies inside the package."""
 
 from keras_aaa.data.batches import first, training_batches
-from keras_aaa.data.load import DataNotFoundError, ImageSpec, at_hand, image_spec, load, stored_as
+from keras_aaa.data.load import (
+    DataNotFoundError,
+    ImageSpec,
+    at_hand,
+    encoded,
+    image_spec,
+    load,
+    stored_as,
+)
 
 __all__ = [
     "DataNotFoundError",
     "ImageSpec",
     "at_hand",
+    "encoded",
     "first",
     "image_spec",
     "load",

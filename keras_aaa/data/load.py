@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
@@ -53,6 +54,32 @@ def load(name: str, split: str, data_dir: str | None = None) -> tf.data.Dataset:
             and what to do.
     """
     builder = _prepared_builder(name, data_dir)
+    data = _in_order(builder, split, {"image": True, "label": True})
+
+    def convert(example):
+        return tf.cast(example["image"], tf.float32) / 255.0, tf.cast(example["label"], tf.int64)
+
+    return data.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def encoded(name: str, split: str, data_dir: str | None = None) -> tuple[list[bytes], np.ndarray]:
+    """Return a split's images as the set stores them, in `load`'s order, and their labels.
+
+    Args:
+        name, split, data_dir: as for `load`; raises as that does.
+
+    Returns:
+        PNG or JPEG files, one an image, and labels int64 [n].
+    """
+    builder = _prepared_builder(name, data_dir)
+    features = {"image": tfds.decode.SkipDecoding(), "label": True}
+    examples = list(_in_order(builder, split, features).as_numpy_iterator())
+    images = [example["image"] for example in examples]
+    return images, np.array([example["label"] for example in examples], np.int64)
+
+
+def _in_order(builder, split: str, features: dict) -> tf.data.Dataset:
+    """The examples of a split, unshuffled, with those features: True, or how one is decoded."""
     _spec(builder)
     if split not in SPLITS:
         raise ValueError(f"Unknown split {split!r}. Known: {', '.join(SPLITS)}.")
@@ -62,18 +89,14 @@ def load(name: str, split: str, data_dir: str | None = None) -> tf.data.Dataset:
         "validation": f"train[-{held_out}:]",
         "test": "test",
     }[split]
+    decoders = {feature: how for feature, how in features.items() if how is not True}
     # One shard is read in order, so the examples' order is the same on every machine.
-    data = builder.as_dataset(
+    return builder.as_dataset(
         split=tfds_split,
-        decoders=tfds.decode.PartialDecoding({"image": True, "label": True}),
+        decoders=tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=decoders),
         shuffle_files=False,
         read_config=tfds.ReadConfig(try_autocache=False),
     )
-
-    def convert(example):
-        return tf.cast(example["image"], tf.float32) / 255.0, tf.cast(example["label"], tf.int64)
-
-    return data.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def image_spec(name: str, data_dir: str | None = None) -> ImageSpec:

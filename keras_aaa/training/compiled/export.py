@@ -1,0 +1,175 @@
+"""One training as files: its step and its validation compiled, its first state, its settings."""
+
+import dataclasses
+import gzip
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aaa.attacks.pgd import pgd_graph
+from keras_aaa.models.fast_copy import fast_copy, freeze
+from keras_aaa.models.half import SMALL
+from keras_aaa.training.averages import Averages
+from keras_aaa.training.compiled.job_files import shrunk, weights_hash
+from keras_aaa.training.compiled.lower import Module, lower
+from keras_aaa.training.optimizers import make_optimizer
+from keras_aaa.training.recipe import Recipe
+from keras_aaa.training.step import make_step
+from keras_aaa.training.task import Task
+from keras_aaa.training.validation import VALIDATION_BATCH, score_graph, validated_loss
+
+
+def export_training(
+    task: Task,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    precision: str,
+    published: keras.Model,
+    fresh: bool,
+) -> dict:
+    """Write a training into a job's sub-folder: training.json and the compiled modules.
+
+    The arrays that it begins with go into the job's folder "arrays".
+
+    The step is the one that `train` takes, made by the same code.
+
+    Args:
+        task: what to train.
+        recipe: the hyperparameters; its batch size is compiled in.
+        folder: made if it is not there.
+        precision: "float32" or "bfloat16" (the trained model built under mixed_bfloat16).
+        published: the model whose weights the training is about; all of them are task.trained's.
+        fresh: whether the trained model begins at random. Its large kernels are then drawn where
+            the job runs, evenly between bounds that give them their present variance.
+
+    Returns:
+        What training.json holds.
+
+    Raises:
+        ImportError: if JAX is not installed.
+    """
+    optimizers = {loss: make_optimizer(recipe, task.trained) for loss in task.losses}
+    averages = Averages(task.trained, recipe.average_decay) if recipe.average_decay else None
+    state = [
+        *task.trained.variables,
+        *(averages.variables if averages else ()),
+        *(variable for optimizer in optimizers.values() for variable in optimizer.variables),
+    ]
+    step = make_step(task, optimizers, recipe.batch_size, precision, averages)
+    shape = tuple(task.trained.input_shape[1:])
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(stem: str, module: Module) -> dict:
+        path = folder / f"{stem}.stablehlo.gz"
+        # No time in the file: the same module has the same hash.
+        path.write_bytes(gzip.compress(module.artifact, mtime=0))
+        return {"file": path.name, "takes": module.takes, "gives": module.gives}
+
+    frozen = task.classifiers if task.autoencoder is not None else ()
+    modules: dict[str, list] = {"step": [], "validation": []}
+    for index in range(max(1, len(frozen))):
+        fixed = list(frozen[index].variables) if frozen else []
+        modules["step"].append(
+            write(f"step_{index}", _step(step, optimizers, recipe, shape, [*state, *fixed], index))
+        )
+        variables = [*task.trained.variables, *fixed]
+        validation = _validation(task, index, recipe, precision, shape, variables)
+        modules["validation"].append(write(f"validation_{index}", validation))
+    indices = {id(variable): index for index, variable in enumerate(task.trained.variables)}
+    starts, arrays = _starts(state, fresh)
+    start = save_arrays(folder.parent / "arrays", arrays)
+    described = {
+        "recipe": dataclasses.asdict(recipe),
+        "precision": precision,
+        "image_shape": list(shape),
+        "eps": task.threat.eps if task.threat else None,
+        "start": start,
+        "state": starts,
+        "model_variables": len(task.trained.variables),
+        "averaged": [indices[id(v)] for v in averages.averaged] if averages else [],
+        "published": [indices[id(v)] for v in published.weights],
+        "round_from": SMALL,
+        "modules": modules,
+    }
+    (folder / "training.json").write_text(json.dumps(described, indent=1))
+    return described
+
+
+def save_arrays(folder: Path, arrays: list[np.ndarray]) -> str:
+    """Write arrays to an .npz file that is named by their hash; return its path in the job.
+
+    What loses nothing by it is stored in float16. Trainings that begin with the same arrays, or
+    stand before the same classifier, share a file.
+    """
+    stored = [shrunk(array) for array in arrays]
+    path = folder / f"{weights_hash(stored)[:16]}.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(path, *stored)
+    return f"{folder.name}/{path.name}"
+
+
+def _step(step, optimizers, recipe: Recipe, shape, state, classifier: int) -> Module:
+    size = recipe.batch_size
+    image, label = tf.TensorSpec((size, *shape)), tf.TensorSpec((size,), tf.int64)
+    number, whole = tf.TensorSpec(()), tf.TensorSpec((), tf.int32)
+
+    def run(images, labels, noise, reach, eps, attack_steps, step_size, rate):
+        for optimizer in optimizers.values():
+            optimizer.learning_rate = rate
+        settings = (noise, reach, eps, attack_steps, step_size)
+        sums = step(images, labels, *settings, classifier)
+        return [sums["loss"], sums["accuracy"]]
+
+    inputs = [image, label, image, number, number, whole, number, number]
+    return lower(run, inputs, state)
+
+
+def _validation(task: Task, index: int, recipe: Recipe, precision, shape, variables) -> Module:
+    """Of a batch: which are correct clean and under PGD, and the losses that val_loss adds up."""
+    size = min(VALIDATION_BATCH, recipe.validation_examples)
+    image, label = tf.TensorSpec((size, *shape)), tf.TensorSpec((size,), tf.int64)
+    defence, threat = task.defences()[index], task.threat
+    crafting = fast_copy(defence, precision)
+    loss, reconstructing = validated_loss(task), task.reconstructing()
+
+    def run(images, labels, noise):
+        score = score_graph(freeze(defence), loss, reconstructing)
+        clean, losses = score(images, images, labels)
+        if threat is None:
+            return [clean, clean, losses]
+        steps = recipe.validation_steps
+        start = threat.project(images + threat.eps * noise, images)
+        attack = pgd_graph(freeze(crafting), threat.norm)
+        size = tf.constant(2.5 * threat.eps / steps, tf.float32)
+        eps = tf.constant(threat.eps, tf.float32)
+        x_adv = attack(images, labels, start, tf.constant(steps), size, eps)
+        return [clean, *score(x_adv, images, labels)]
+
+    return lower(run, [image, label, image], variables)
+
+
+def _starts(state, fresh: bool) -> tuple[list[dict], list[np.ndarray]]:
+    """What each variable begins with: zeros, an array by its index, or a draw by its bound."""
+    described: list[dict] = []
+    arrays: list[np.ndarray] = []
+    known: dict[bytes, dict] = {}
+    for variable in state:
+        value = np.asarray(variable)
+        start: dict = {"shape": list(value.shape), "dtype": value.dtype.name}
+        if value.any():
+            # Averages begin with the same arrays as what they are averages of.
+            content = value.tobytes()
+            if content not in known:
+                if fresh and value.ndim > 1 and value.size >= SMALL:
+                    known[content] = {"uniform": float(np.sqrt(3) * value.std())}
+                    known[content]["draw"] = len(known)
+                else:
+                    known[content] = {"array": len(arrays)}
+                    arrays.append(value)
+            start |= known[content]
+        described.append(start)
+    return described, arrays

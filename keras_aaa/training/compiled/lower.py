@@ -1,0 +1,104 @@
+"""Lower TensorFlow graphs to StableHLO modules that any XLA runtime executes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+MISSING = (
+    "JAX: expected jax>=0.10 to write a job for machines without TensorFlow, found none; "
+    'install it: pip install "keras_aaa[compiled]".'
+)
+
+
+@dataclass(frozen=True)
+class Module:
+    """A function compiled ahead of time.
+
+    Args:
+        artifact: StableHLO, portable between versions of XLA.
+        takes, gives: (shape, dtype's name) of each of its arguments and results.
+    """
+
+    artifact: bytes
+    takes: list[tuple[list[int], str]]
+    gives: list[tuple[list[int], str]]
+
+
+def lower(run: Callable, inputs: Sequence[tf.TensorSpec], state: Sequence) -> Module:
+    """Return `run` as a function of its arguments alone, compiled ahead of time.
+
+    Its arguments are (*inputs, *state, *unread), its results (*outputs, *state, *unwanted).
+    TensorFlow makes variables arguments and results of what it compiles, and these follow ours:
+    zeros do for them, as `run` sees the state's arguments only.
+
+    Args:
+        run: run(*inputs) -> list of tensors; graph code that reads and assigns variables.
+        inputs: what it takes besides the state.
+        state: every variable that it reads or assigns.
+
+    Raises:
+        ImportError: if JAX is not installed.
+    """
+    try:
+        from jax.extend.mlir import hlo_to_stablehlo
+    except ImportError as error:
+        raise ImportError(MISSING) from error
+    variables = [v.value if isinstance(v, keras.Variable) else v for v in state]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def stateless(*arguments):
+        for variable, value in zip(variables, arguments[len(inputs) :], strict=True):
+            variable.assign(value)
+        outputs = run(*arguments[: len(inputs)])
+        return [*outputs, *map(tf.identity, variables)]
+
+    specs = [*inputs, *(tf.TensorSpec(v.shape, v.dtype) for v in variables)]
+    # A CPU's module holds standard operations alone; for CUDA TensorFlow refuses variables.
+    compiler = stateless.experimental_get_compiler_ir(*specs)
+    return _module(hlo_to_stablehlo(compiler(stage="hlo_serialized", platform_name="CPU")))
+
+
+def _module(artifact: bytes) -> Module:
+    """Rid a StableHLO artifact of operations that GPUs' compilers refuse; read its types."""
+    from jax._src.interpreters.mlir import make_ir_context  # JAX has no public one
+    from jax.extend.mlir import ir
+    from jax.extend.mlir.dialects import stablehlo
+
+    copies, functions = [], {}
+
+    def visit(operation):
+        if operation.name == "mhlo.copy":  # of a result that is an argument, or another result too
+            copies.append(operation)
+        elif operation.name == "func.func":
+            functions[ir.StringAttr(operation.attributes["sym_name"]).value] = operation
+        return ir.WalkResult.ADVANCE
+
+    with make_ir_context() as context:
+        module = stablehlo.deserialize_portable_artifact(context, artifact)
+        module.operation.walk(visit)
+        for copy in copies:
+            copy.results[0].replace_all_uses_with(copy.operands[0])
+            copy.erase()
+        for name in list(module.operation.attributes):
+            if name.startswith("mhlo."):  # of arguments that are results, which are JAX's affair
+                del module.operation.attributes[name]
+        signature = ir.FunctionType(
+            ir.TypeAttr(functions["main"].attributes["function_type"]).value
+        )
+        takes, gives = (
+            [_described(ir.RankedTensorType(each)) for each in types]
+            for types in (signature.inputs, signature.results)
+        )
+        version = stablehlo.get_current_version()
+        return Module(stablehlo.serialize_portable_artifact(module, version), takes, gives)
+
+
+def _described(tensor) -> tuple[list[int], str]:
+    kind = str(tensor.element_type)
+    letters = kind.rstrip("0123456789")
+    names = {"f": "float", "bf": "bfloat", "i": "int", "ui": "uint"}
+    return list(tensor.shape), "bool" if kind == "i1" else names[letters] + kind[len(letters) :]

@@ -1,0 +1,327 @@
+"""Trainings compiled ahead of time: the same steps by JAX, and jobs from their folder to a result.
+
+What a job runs is executed by other processes, as its users do: they have JAX, not TensorFlow.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_aaa import data
+from keras_aaa.models import build
+from keras_aaa.models.halves import two_headed
+from keras_aaa.threat_model import ThreatModel
+from keras_aaa.training import LOSSES, Recipe, Task
+from keras_aaa.training.averages import Averages
+from keras_aaa.training.compiled import Job, export_training, result
+from keras_aaa.training.optimizers import make_optimizer
+from keras_aaa.training.step import make_step
+
+pytest.importorskip("jax")
+
+THREAT = ThreatModel("linf", 0.1)
+RECIPE = Recipe(
+    epochs=1,
+    batch_size=8,
+    train_examples=16,
+    learning_rate=1e-3,
+    schedule="constant",
+    attack_steps=2,
+    attack_step_size=0.05,
+    validation_examples=10,
+    validation_steps=2,
+    average_decay=0.5,
+)
+LONGER = dataclasses.replace(RECIPE, epochs=4, train_examples=400)
+NATURAL = dataclasses.replace(RECIPE, attack_steps=0)
+
+
+def small_autoencoder():
+    # Without batch normalisation, of which fourteen amplify rounding a thousandfold in ten steps.
+    return build("conv_dense_autoencoder", latent=8, width=2)
+
+
+def small_classifier():
+    return build("fc", hidden=(8,))
+
+
+def run(folder, *arguments, **environment):
+    command = [sys.executable, folder / "run.py", *arguments]
+    given = os.environ | {"JAX_PLATFORMS": "cpu", **environment}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=given)
+    return done.returncode, done.stdout, done.stderr
+
+
+def add(job, name, task, recipe, classifiers=(), published=None):
+    """Enter a training into the job, as the commands do."""
+    export_training(
+        task,
+        recipe,
+        job.folder / name,
+        precision="float32",
+        published=published or task.autoencoder or task.trained,
+        fresh=True,
+    )
+    job.add(name, {"model": name, "classifiers": {}}, classifiers)
+
+
+# The same steps
+
+
+def batches(count):
+    generator = np.random.default_rng(0)
+    images = generator.random((count, 8, 28, 28, 1), np.float32)
+    labels = generator.integers(0, 10, (count, 8))
+    return images, labels, generator.uniform(-1, 1, images.shape).astype(np.float32)
+
+
+def by_tensorflow(task, recipe, steps, attack_steps):
+    """Losses and the trained model's variables after that many steps of `make_step`."""
+    optimizers = {loss: make_optimizer(recipe, task.trained) for loss in task.losses}
+    averages = Averages(task.trained, recipe.average_decay)
+    step = tf.function(make_step(task, optimizers, recipe.batch_size, "float32", averages))
+    settings = (0.1, 0.1, tf.constant(attack_steps), 0.05)
+    losses = [
+        float(step(x, tf.constant(y), noise, *map(tf.convert_to_tensor, settings), 0)["loss"])
+        for x, y, noise in zip(*batches(steps), strict=True)
+    ]
+    variables = [*task.trained.variables, *averages.variables]
+    return losses, [np.asarray(variable) for variable in variables]
+
+
+@pytest.mark.parametrize("steps, attack_steps", [(1, 0), (20, 0), (20, 2)])
+def test_jax_takes_the_same_steps(steps, attack_steps, tmp_path):
+    def task():
+        keras.utils.set_random_seed(1)
+        classifier = small_classifier()
+        return Task((classifier,), LOSSES["ce_mse"], small_autoencoder(), THREAT)
+
+    one = task()
+    first = [np.asarray(variable) for variable in one.trained.variables]
+    export_training(
+        one,
+        RECIPE,
+        tmp_path / "steps",
+        precision="float32",
+        published=one.autoencoder,
+        fresh=False,
+    )
+    frozen = [np.asarray(variable) for variable in one.classifiers[0].variables]
+    names = ("images", "labels", "noise")
+    np.savez(tmp_path / "batches.npz", **dict(zip(names, batches(steps), strict=True)))
+    np.savez(tmp_path / "frozen.npz", *frozen)
+    script = Path(__file__).with_name("jax_steps.py")
+    subprocess.run([sys.executable, script, tmp_path, str(attack_steps)], check=True, timeout=300)
+    with np.load(tmp_path / "after.npz") as file:
+        losses = file["losses"]
+        after = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
+    expected_losses, expected = by_tensorflow(task(), RECIPE, steps, attack_steps)
+    if attack_steps:  # signs of gradients near zero differ
+        assert abs(np.mean(losses) - np.mean(expected_losses)) < 0.02 * np.mean(expected_losses)
+        return
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
+    change = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(expected, first, strict=False)))
+    apart = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(expected, after, strict=False)))
+    assert apart < 1e-3 * change
+    assert len(after) > len(expected)  # the optimizer's too
+
+
+# Jobs
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """A job with a training of every kind: of 200 steps the adversarial one, of two the others."""
+    keras.utils.set_random_seed(0)
+    made = Job(tmp_path_factory.mktemp("compiled") / "job", "mnist")
+    classifier, other = small_classifier(), small_classifier()
+    ce, mse, ce_mse = (LOSSES[name] for name in ("ce", "mse", "ce_mse"))
+    dropout = keras.Sequential([build("fc", hidden=(8,)), keras.layers.Dropout(0.5)])
+    add(made, "natural", Task((dropout,), ce), NATURAL)
+    add(made, "adversarial", Task((small_classifier(),), ce, threat=THREAT), LONGER)
+    own = small_classifier()
+    add(made, "classifier", Task((own,), ce), NATURAL)
+    before = [("classifier", own, True)]
+    add(made, "autoencoder", Task((own,), ce_mse, small_autoencoder(), THREAT), RECIPE, before)
+    frozen = [("one", classifier, False), ("two", other, False)]
+    both = Task((classifier, other), ce_mse, small_autoencoder(), THREAT)
+    add(made, "ensemble", both, RECIPE, frozen)
+    joint = build("joint_network", width=2)
+    add(made, "joint", Task((), ce_mse, joint=joint, threat=THREAT), RECIPE)
+    alternating = Task((), ce, joint=build("joint_network", width=2), then=(mse, mse))
+    add(made, "alternating", alternating, dataclasses.replace(NATURAL, average_decay=0.0))
+    autoencoder = small_autoencoder()
+    loss = dataclasses.replace(ce, latent=0.5)
+    heads = Task((classifier,), loss, autoencoder, THREAT, two_headed=two_headed(autoencoder, 10))
+    add(made, "two_headed", heads, RECIPE, frozen[:1])
+    made.write()
+    return made.folder
+
+
+@pytest.fixture(scope="module")
+def finished(job):
+    """The same job after its run, without TensorFlow."""
+    code, out, errors = run(job, "--seconds=590")
+    assert code == 0, errors
+    return job, out
+
+
+KINDS = ["natural", "adversarial", "classifier", "autoencoder"]
+KINDS += ["ensemble", "joint", "alternating", "two_headed"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_task_runs(name, finished):
+    folder, out = finished
+    about = json.loads((folder / "result" / name / "weights" / "about.json").read_text())
+    steps = 200 if name == "adversarial" else 2
+    assert about["progress"]["step"] == steps
+    *_, row = about["progress"]["history"]
+    assert np.isfinite(row["loss"]) and 0 <= row["val_accuracy"] <= 1
+    adversarial = name not in ("natural", "classifier", "alternating")
+    assert ("val_robust_accuracy" in row) == adversarial
+    assert ("averaged_val_accuracy" in row) == (name != "alternating")
+    assert f"{name}: step {steps} of {steps}" in out
+
+
+def test_a_job_stands_before_the_classifier_that_it_trained(finished):
+    folder, _ = finished
+    weights, about = result(folder, "classifier", {"model": "classifier", "classifiers": {}})
+    identity = {"model": "autoencoder", "classifiers": {"classifier": about["weights"]}}
+    autoencoder, _ = result(folder, "autoencoder", identity)
+    model = small_autoencoder()
+    model.set_weights(autoencoder)
+    classifier = small_classifier()
+    classifier.set_weights(weights)
+    identity["classifiers"] = {"classifier": "0" * 64}
+    with pytest.raises(ValueError, match="was trained before classifiers"):
+        result(folder, "autoencoder", identity)
+
+
+def test_a_result_is_of_its_own_job_and_command(finished, tmp_path):
+    folder, _ = finished
+    identity = {"model": "natural", "classifiers": {}}
+    with pytest.raises(ValueError, match="exported with model 'natural'; the command says"):
+        result(folder, "natural", identity | {"model": "other"})
+    with pytest.raises(ValueError, match="expected a job that trains nothing; has natural"):
+        result(folder, "nothing", identity)
+    copied = tmp_path / "job"
+    shutil.copytree(folder, copied)
+    training = copied / "natural" / "training.json"
+    training.write_text(training.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(ValueError, match="not the file that the job"):
+        result(copied, "natural", identity)
+    job = json.loads((copied / "job.json").read_text())
+    shutil.copytree(folder / "natural", copied / "natural", dirs_exist_ok=True)
+    (copied / "job.json").write_text(json.dumps(job | {"more": 1}))
+    with pytest.raises(ValueError, match="made by another job's files"):
+        result(copied, "natural", identity)
+    shutil.rmtree(copied / "result")
+    with pytest.raises(ValueError, match="no result of natural yet"):
+        result(copied, "natural", identity)
+
+
+def test_a_finished_job_says_so(finished):
+    folder, _ = finished
+    code, out, _ = run(folder, "--only=natural")
+    assert code == 0 and "natural: done" in out and "compiling" not in out
+
+
+def test_killed_and_resumed_it_ends_with_the_same_weights(finished, tmp_path):
+    folder, _ = finished
+    arguments = ["--only=adversarial", "--save_seconds=0", f"--result={tmp_path}"]
+    command = [sys.executable, folder / "run.py", *arguments]
+    process = subprocess.Popen(command, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    state = tmp_path / "adversarial" / "state" / "about.json"
+    ends = time.monotonic() + 300
+    while not state.exists() and time.monotonic() < ends:
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.02)
+    time.sleep(0.5)  # some states later
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "adversarial" / "weights").exists()
+    code, _, errors = run(folder, *arguments)
+    assert code == 0, errors
+    quiet, killed = (
+        json.loads((path / "adversarial" / "weights" / "about.json").read_text())
+        for path in (folder / "result", tmp_path)
+    )
+    assert quiet["sha256"] == killed["sha256"]
+    assert quiet["progress"]["history"] == killed["progress"]["history"]
+
+
+def test_two_devices_compute_as_one(job, tmp_path):
+    arguments = ["--only=classifier,adversarial"]
+    hosts = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    for count, environment in ((1, {}), (2, hosts)):
+        where = f"--result={tmp_path / str(count)}"
+        code, out, errors = run(job, *arguments, where, f"--devices={count}", **environment)
+        assert code == 0, errors
+        assert f"{count} x " in out
+    for name in ("classifier", "adversarial"):
+        one, two = (
+            json.loads((tmp_path / str(n) / name / "weights" / "about.json").read_text())
+            for n in (1, 2)
+        )
+        assert (one["devices"], two["devices"]) == (1, 2)
+        losses = [each["progress"]["history"][0]["loss"] for each in (one, two)]
+        np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_what_is_wrong_with_a_job_or_its_machine_is_one_line(job, tmp_path):
+    folder = tmp_path / "job"
+    shutil.copytree(job, folder, ignore=shutil.ignore_patterns("result"))
+
+    def error(*arguments, **environment):
+        code, _, errors = run(folder, *arguments, **environment)
+        assert code not in (0, 1) or errors.startswith("error:"), errors
+        return errors.strip().splitlines()[-1]
+
+    assert "no training 'nothing'; there are natural" in error("--only=nothing")
+    assert "--devices: expected 1 to 1, got 3" in error("--devices=3")
+    assert "before the first step" in error("--seconds=1")
+    hosts = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+    assert "cannot be divided among 3 devices" in error("--only=natural", **hosts)
+    assert "first train classifier" in error("--only=autoencoder")
+    (tmp_path / "absent" / "jax").mkdir(parents=True)
+    (tmp_path / "absent" / "jax" / "__init__.py").write_text("raise ImportError('no jax here')")
+    assert "expected JAX" in error(PYTHONPATH=str(tmp_path / "absent"))
+    (folder / "natural" / "step_0.stablehlo.gz").write_bytes(b"")
+    assert "natural/step_0.stablehlo.gz: not the file" in error()
+    (folder / "natural" / "step_0.stablehlo.gz").unlink()
+    assert "natural/step_0.stablehlo.gz: this file of the job is missing" in error()
+    with pytest.raises(ValueError, match="expected a new folder"):
+        Job(folder, "mnist")
+
+
+def test_a_module_lowers_for_gpus(job):
+    script = Path(__file__).with_name("jax_lower.py")
+    done = subprocess.run(
+        [sys.executable, script, job, "ensemble"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    # Compilers of GPUs refuse what is neither JAX's nor StableHLO's.
+    assert set(done.stdout.split()) <= {"stablehlo", "func", "sdy", "chlo"}
+
+
+def test_images_are_those_of_the_data_set(job):
+    from keras_aaa.training.compiled.job_files import load_examples
+
+    described = json.loads((job / "job.json").read_text())
+    found = load_examples(job, described["train_examples"])
+    for split, count in (("train", 400), ("validation", 10)):
+        images, labels = data.first(data.load("mnist", split), count)
+        np.testing.assert_array_equal(found[split] / np.float32(255), images)
+        np.testing.assert_array_equal(found[f"{split}_labels"], labels)
