@@ -14,13 +14,14 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], path
     """Draw validation loss and accuracies against the epoch, a colour a model, to a PNG.
 
     Args:
-        histories: model name -> one dict of figures an epoch, as Progress.history.
+        histories: model name -> one dict of figures a validated epoch, as Progress.history.
         path: the PNG to write.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for index, (name, history) in enumerate(histories.items()):
-        epochs = range(1, len(history) + 1)
-        colour = f"C{index % 10}"
+    for number, (name, history) in enumerate(histories.items()):
+        # Some runs are validated more rarely than every epoch; their figures say of which.
+        epochs = [row.get("epoch", index) for index, row in enumerate(history, 1)]
+        colour = f"C{number % 10}"
         left.plot(epochs, [row["val_loss"] for row in history], "o-", color=colour, label=name)
         for key, style in (("val_accuracy", "--"), ("val_robust_accuracy", "o-")):
             if key in history[0]:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 job, name = Path(sys.argv[1]), sys.argv[2]
 sys.path.insert(0, str(job))
-from job_steps import module, steps_function, table  # noqa: E402
+from job_steps import module, planned_settings, steps_function  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 about = json.loads((job / name / "training.json").read_text())
@@ -34,7 +34,7 @@ frozen = [
     [typed(*each) for each in zip(c["shapes"], c["dtypes"], strict=True)]
     for c in entry["classifiers"]
 ]
-planned = {key: typed(a.shape, a.dtype) for key, a in table(spec, 2, 0, 1, []).items()}
+planned = {key: typed(a.shape, a.dtype) for key, a in planned_settings(spec, 2, 0, 1, []).items()}
 examples = [typed((16, *about["image_shape"]), np.uint8), typed((16,), np.int64)]
 traced = jax.jit(steps).trace(state, typed((), np.int64), planned, frozen, *examples)
 text = traced.lower(lowering_platforms=("cuda",)).as_text()

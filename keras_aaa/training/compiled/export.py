@@ -63,7 +63,10 @@ def export_training(
     shape = tuple(task.trained.input_shape[1:])
     folder.mkdir(parents=True, exist_ok=True)
 
+    versions = set()
+
     def write(stem: str, module: Module) -> dict:
+        versions.add(module.version)
         path = folder / f"{stem}.stablehlo.gz"
         # No time in the file: the same module has the same hash.
         path.write_bytes(gzip.compress(module.artifact, mtime=0))
@@ -85,6 +88,7 @@ def export_training(
     described = {
         "recipe": dataclasses.asdict(recipe),
         "precision": precision,
+        "stablehlo": versions.pop(),
         "image_shape": list(shape),
         "eps": task.threat.eps if task.threat else None,
         "start": start,

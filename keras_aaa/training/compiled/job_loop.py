@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import schedule
 from job_files import Problem, read_arrays, rounded, weights_hash, write_arrays
-from job_steps import table
+from job_steps import planned_settings
 from job_training import Training
 
 CALL_SECONDS = 2.0  # of steps between two looks at the clock
@@ -53,7 +53,7 @@ class Loop:
         if saved:
             if saved[1]["job"] != about["job"]:
                 raise Problem(
-                    f"{training.out}: the state of another job; delete it, or give --result."
+                    f"{training.out}: the state of another job; move it away, or give --result."
                 )
             self.state, self.begun = saved[0], True
             self.progress = Progress(**saved[1]["progress"])
@@ -171,7 +171,7 @@ class Loop:
 
     def _table(self, step: int, epochs: int) -> dict[str, np.ndarray]:
         losses = [row["val_loss"] for row in self.progress.history]
-        return table(self.training.spec, self.training.table_steps, step, epochs, losses)
+        return planned_settings(self.training.spec, self.training.table_steps, step, epochs, losses)
 
     def _validate(self, epoch: int) -> None:
         progress, training = self.progress, self.training

@@ -44,15 +44,21 @@ def module(folder: Path, described: dict, platform: str | None = None):
 def steps_function(spec, modules, sharding, loops: bool):
     """Return steps(state, n, table, frozen, images, labels) -> (state, sums of loss and accuracy).
 
-    It takes n steps from table["first"] on; the whole loop runs on the device.
+    It takes n steps from table["first"] on, with the settings that planned_settings put into the
+    table.
+
+    Args:
+        spec: of the training, as job_training makes it.
+        modules: the step before each frozen classifier, or the only one.
+        sharding: of a batch, over the devices.
+        loops: whether the loop runs on the device; else a call takes one step.
     """
     recipe, size, states = spec.recipe, spec.recipe.batch_size, len(spec.state)
     key = random.key(recipe.seed)
 
     def augmented(x, step):
-        shift_key, flip_key, noise_key = random.split(
-            random.fold_in(random.fold_in(key, 1), step), 3
-        )
+        step_key = random.fold_in(random.fold_in(key, 1), step)
+        shift_key, flip_key, noise_key = random.split(step_key, 3)
         if recipe.shift:  # as in train(): the mirror image comes in at the borders
             s = recipe.shift
             padded = jnp.pad(x, ((0, 0), (s, s), (s, s), (0, 0)), mode="reflect")
@@ -112,7 +118,9 @@ def steps_function(spec, modules, sharding, loops: bool):
     return looped if loops else single
 
 
-def table(spec, length: int, step: int, epochs: int, val_losses) -> dict[str, np.ndarray]:
+def planned_settings(
+    spec, length: int, step: int, epochs: int, val_losses
+) -> dict[str, np.ndarray]:
     """Return what the schedule gives for `length` steps from `step` on, an array a setting."""
     recipe, total = spec.recipe, epochs * spec.steps_per_epoch
     rows = []

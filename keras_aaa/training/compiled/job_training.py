@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import jax
 import numpy as np
+from jax.extend.mlir.dialects import stablehlo
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from job_files import Problem, load_arrays, read_arrays, weights_hash
-from job_steps import module, steps_function, table, validation_function
+from job_steps import module, planned_settings, steps_function, validation_function
 
 LONGEST_CALL = 1024  # steps
 
@@ -42,16 +43,29 @@ class Training:
         self.table_steps = min(self.spec.steps_per_epoch, LONGEST_CALL) if self.loops else 1
         self.everywhere = NamedSharding(mesh, PartitionSpec())
         self.over_batch = NamedSharding(mesh, PartitionSpec("batch"))
+        newest = stablehlo.get_current_version()
+        if _numbers(about["stablehlo"]) > _numbers(newest):
+            raise Problem(
+                f"{self.name}: written in StableHLO {about['stablehlo']}; JAX {jax.__version__} "
+                f"reads {newest} at the most. Install a newer JAX here, or write the job with an "
+                "older one."
+            )
         if recipe.batch_size % mesh.size:
             raise Problem(
                 f"{self.name}: its batches of {recipe.batch_size} cannot be divided among "
                 f"{mesh.size} devices; give --devices."
             )
 
-    @property
-    def finished(self) -> bool:
-        """Whether its result lies in the folder of results."""
-        return (self.out / "weights" / "about.json").is_file()
+    def finished(self, job_hash: str) -> bool:
+        """Return whether its result lies in the folder of results.
+
+        Raises:
+            Problem: if it is another job's.
+        """
+        found = read_arrays(self.out / "weights")
+        if found and found[1]["job"] != job_hash:
+            raise Problem(f"{self.out}: another job's result; move it away, or give --result.")
+        return found is not None
 
     def first_state(self) -> list[np.ndarray]:
         """Return what the state's variables begin with."""
@@ -99,7 +113,7 @@ class Training:
             [typed(*each) for each in zip(c["shapes"], c["dtypes"], strict=True)]
             for c in self.entry["classifiers"]
         ] or [[]]
-        first = table(spec, self.table_steps, 0, spec.recipe.epochs, [])
+        first = planned_settings(spec, self.table_steps, 0, spec.recipe.epochs, [])
         planned = {name: typed(a.shape, a.dtype) for name, a in first.items()}
         runs = [module(self.folder, each) for each in modules["step"]]
         steps = steps_function(spec, runs, self.over_batch, self.loops)
@@ -194,3 +208,7 @@ class Training:
         for index, average in zip(self.spec.averaged, averages, strict=False):
             variables[index] = average
         return variables
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

@@ -20,10 +20,12 @@ class Module:
 
     Args:
         artifact: StableHLO, portable between versions of XLA.
+        version: the oldest version of StableHLO that reads it.
         takes, gives: (shape, dtype's name) of each of its arguments and results.
     """
 
     artifact: bytes
+    version: str
     takes: list[tuple[list[int], str]]
     gives: list[tuple[list[int], str]]
 
@@ -93,8 +95,12 @@ def _module(artifact: bytes) -> Module:
             [_described(ir.RankedTensorType(each)) for each in types]
             for types in (signature.inputs, signature.results)
         )
-        version = stablehlo.get_current_version()
-        return Module(stablehlo.serialize_portable_artifact(module, version), takes, gives)
+        # For a JAX that is three months older, too.
+        version = stablehlo.get_version_from_compatibility_requirement(
+            stablehlo.StablehloCompatibilityRequirement.WEEK_12
+        )
+        artifact = stablehlo.serialize_portable_artifact(module, version)
+        return Module(artifact, version, takes, gives)
 
 
 def _described(tensor) -> tuple[list[int], str]:

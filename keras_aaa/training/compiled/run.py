@@ -27,7 +27,8 @@ try:
     from jax.sharding import Mesh
     from PIL import Image  # noqa: F401
 except ImportError as missing:
-    sys.exit(f"error: expected JAX (0.10 or newer), NumPy and Pillow; {missing}.")
+    print(f"error: expected JAX (0.10 or newer), NumPy and Pillow; {missing}.", file=sys.stderr)
+    sys.exit(2)
 from job_files import Problem, load_examples, read_job  # noqa: E402
 from job_loop import Loop, OutOfTime  # noqa: E402
 from job_training import Training  # noqa: E402
@@ -95,9 +96,9 @@ def main(options: argparse.Namespace) -> None:
         for name, entry in entries.items()
         if name in (options.only or entries)
     ]
-    waiting = [training for training in trainings if not training.finished]
+    waiting = [training for training in trainings if not training.finished(job_hash)]
     for training in trainings:
-        if training.finished:
+        if training not in waiting:
             print(f"{training.name}: done, its result is in {training.out}.", flush=True)
     if not waiting:
         return
@@ -145,7 +146,17 @@ if __name__ == "__main__":
     try:
         main(given)
     except Problem as problem:
-        sys.exit(f"error: {problem}")
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print(
+            "error: the device has not enough memory for the batches of this job; write it with a "
+            f"smaller --batch_size. ({str(error).splitlines()[0][:200]})",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except OutOfTime:
         print("Out of time: the state is saved, and the same command goes on from there.")
         sys.exit(AGAIN)
