@@ -325,6 +325,13 @@ def test_what_is_wrong_with_a_job_or_its_machine_is_one_line(finished, tmp_path)
         Job(folder, "mnist")
 
 
+def test_without_jax_no_job_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", None)
+    with pytest.raises(ValueError, match=r"expected jax>=0\.10 .* found none"):
+        Job(tmp_path / "job", "mnist")
+    assert not (tmp_path / "job").exists()
+
+
 def test_a_module_lowers_for_gpus(job):
     script = Path(__file__).with_name("jax_lower.py")
     done = subprocess.run(

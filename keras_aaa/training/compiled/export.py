@@ -50,7 +50,7 @@ def export_training(
         What training.json holds.
 
     Raises:
-        ImportError: if JAX is not installed.
+        ValueError: if JAX is not installed.
     """
     optimizers = {loss: make_optimizer(recipe, task.trained) for loss in task.losses}
     averages = Averages(task.trained, recipe.average_decay) if recipe.average_decay else None

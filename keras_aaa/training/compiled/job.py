@@ -11,6 +11,7 @@ from keras_aaa import data
 from keras_aaa.training import schedule
 from keras_aaa.training.compiled.export import save_arrays
 from keras_aaa.training.compiled.job_files import Problem, digest, read_arrays, read_job
+from keras_aaa.training.compiled.lower import check_jax
 
 SCRIPTS = ("run.py", "job_files.py", "job_loop.py", "job_steps.py", "job_training.py")
 
@@ -23,10 +24,11 @@ class Job:
         dataset, data_dir: as for keras_aaa.data.load.
 
     Raises:
-        ValueError: if the folder holds something.
+        ValueError: if the folder holds something, or JAX is not installed.
     """
 
     def __init__(self, folder: Path, dataset: str, data_dir: str | None = None):
+        check_jax()
         if folder.exists() and any(folder.iterdir()):
             raise ValueError(f"{folder}: expected a new folder for the job; it holds something.")
         self.folder, self._dataset, self._data_dir = folder, dataset, data_dir

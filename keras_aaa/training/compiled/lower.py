@@ -14,6 +14,14 @@ MISSING = (
 )
 
 
+def check_jax() -> None:
+    """Raise ValueError, which says what to do, if JAX is not installed."""
+    try:
+        import jax  # noqa: F401
+    except ImportError as error:
+        raise ValueError(MISSING) from error
+
+
 @dataclass(frozen=True)
 class Module:
     """A function compiled ahead of time.
@@ -43,12 +51,11 @@ def lower(run: Callable, inputs: Sequence[tf.TensorSpec], state: Sequence) -> Mo
         state: every variable that it reads or assigns.
 
     Raises:
-        ImportError: if JAX is not installed.
+        ValueError: if JAX is not installed.
     """
-    try:
-        from jax.extend.mlir import hlo_to_stablehlo
-    except ImportError as error:
-        raise ImportError(MISSING) from error
+    check_jax()
+    from jax.extend.mlir import hlo_to_stablehlo
+
     variables = [v.value if isinstance(v, keras.Variable) else v for v in state]
 
     @tf.function(jit_compile=True, autograph=False)
