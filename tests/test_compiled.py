@@ -260,7 +260,23 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(finished, tmp_path):
         for path in (folder / "result", tmp_path)
     )
     assert quiet["sha256"] == killed["sha256"]
-    assert quiet["progress"]["history"] == killed["progress"]["history"]
+    # How often it validated depends on the machine's speed; the last epoch always.
+    rows = [each["progress"]["history"][-1] for each in (quiet, killed)]
+    assert rows[0]["val_loss"] == rows[1]["val_loss"]
+
+
+def test_a_loop_on_the_device_takes_the_same_steps(finished, tmp_path):
+    job, _ = finished
+    folder = tmp_path / "job"
+    shutil.copytree(job, folder, ignore=shutil.ignore_patterns("result"))
+    script = (folder / "job_training.py").read_text()
+    looped = script.replace('self.loops = jax.default_backend() != "cpu"', "self.loops = True")
+    assert looped != script
+    rewrite(folder, "job_training.py", looped.encode())
+    code, _, errors = run(folder, "--only=adversarial")
+    assert code == 0, errors
+    losses = [last_row(path / "result", "adversarial")["val_loss"] for path in (job, folder)]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
 def test_two_devices_compute_as_one(job, tmp_path):
@@ -272,13 +288,14 @@ def test_two_devices_compute_as_one(job, tmp_path):
         assert code == 0, errors
         assert f"{count} x " in out
     for name in ("classifier", "adversarial"):
-        one, two = (
-            json.loads((tmp_path / str(n) / name / "weights" / "about.json").read_text())
-            for n in (1, 2)
-        )
-        assert (one["devices"], two["devices"]) == (1, 2)
-        losses = [each["progress"]["history"][0]["loss"] for each in (one, two)]
-        np.testing.assert_allclose(*losses, rtol=1e-4)
+        losses = [last_row(tmp_path / str(n), name)["val_loss"] for n in (1, 2)]
+        np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
+def last_row(results, name):
+    """The figures of a training's last epoch."""
+    about = json.loads((results / name / "weights" / "about.json").read_text())
+    return about["progress"]["history"][-1]
 
 
 def rewrite(folder, name, content):

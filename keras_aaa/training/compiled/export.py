@@ -19,7 +19,7 @@ from keras_aaa.training.optimizers import make_optimizer
 from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.step import make_step
 from keras_aaa.training.task import Task
-from keras_aaa.training.validation import VALIDATION_BATCH, score_graph, validated_loss
+from keras_aaa.training.validation import score_graph, validated_loss
 
 
 def export_training(
@@ -134,7 +134,8 @@ def _step(step, optimizers, recipe: Recipe, shape, state, classifier: int) -> Mo
 
 def _validation(task: Task, index: int, recipe: Recipe, precision, shape, variables) -> Module:
     """Of a batch: which are correct clean and under PGD, and the losses that val_loss adds up."""
-    size = min(VALIDATION_BATCH, recipe.validation_examples)
+    # Of the training's batch size: a GPU's compiler then tunes its convolutions once for both.
+    size = min(recipe.batch_size, recipe.validation_examples)
     image, label = tf.TensorSpec((size, *shape)), tf.TensorSpec((size,), tf.int64)
     defence, threat = task.defences()[index], task.threat
     crafting = fast_copy(defence, precision)

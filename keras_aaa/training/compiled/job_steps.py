@@ -144,24 +144,30 @@ def planned_settings(
     }
 
 
-def validation_function(spec, run):
-    """Return validate(variables, frozen, images, labels) -> sums: clean, under PGD, of losses."""
-    count = spec.recipe.validation_examples
-    size = spec.validation_batch
+def validation_function(spec, run, loops: bool):
+    """Return validate(variables, frozen, images, labels) -> sums: clean, under PGD, of losses.
+
+    Args:
+        spec, loops: as for steps_function.
+        run: the compiled validation of one batch.
+    """
+    count, size = spec.recipe.validation_examples, spec.validation_batch
     key = random.fold_in(random.key(0), 2)  # a fixed random start, as in train()
 
     def validate(variables, fixed, images, labels):
-        def batch(begin, sums):
-            picked = (begin + jnp.arange(size)) % count
+        def add(index, sums):
+            own = index * size + jnp.arange(size)
+            picked = own % count  # the last batch is filled up by the first examples
             x = images[picked].astype(jnp.float32) / 255
-            noise = random.uniform(random.fold_in(key, begin), x.shape, jnp.float32, -1.0, 1.0)
+            noise = random.uniform(random.fold_in(key, index), x.shape, jnp.float32, -1.0, 1.0)
             found = run(x, labels[picked], noise, *variables, *fixed)[:3]
-            new = begin + jnp.arange(size) < count
-            return sums + jnp.stack([jnp.sum(jnp.where(new, each, 0)) for each in found])
+            return sums + jnp.stack([jnp.sum(jnp.where(own < count, each, 0)) for each in found])
 
-        sums = jnp.zeros(3)
-        for begin in range(0, count, size):
-            sums = batch(begin, sums)
+        batches, sums = -(-count // size), jnp.zeros(3)
+        if loops:
+            return lax.fori_loop(0, batches, add, sums)
+        for index in range(batches):
+            sums = add(index, sums)
         return sums
 
     return validate

@@ -121,7 +121,7 @@ class Training:
         number = typed((), np.int64)
         wanted = [jax.jit(steps, donate_argnums=0).lower(state, number, planned, frozen, *train)]
         for fixed, each in zip(frozen, modules["validation"], strict=True):
-            validate = validation_function(spec, module(self.folder, each))
+            validate = validation_function(spec, module(self.folder, each), self.loops)
             given = (state[: spec.model_variables], fixed)
             images = all_typed("validation", "validation_labels")
             wanted.append(jax.jit(validate).lower(*given, *images))
