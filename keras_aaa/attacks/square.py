@@ -69,7 +69,7 @@ def square(
     if start is None:
         n, _, w, c = images.shape
         stripes = tf.random.stateless_uniform((n, 1, w, c), (seed, 0), -1.0, 1.0)
-        start = threat.project(images + threat.eps * tf.sign(stripes), images)
+        start = tf.clip_by_value(images + threat.eps * tf.sign(stripes), 0.0, 1.0)
     # The graph knows the size of the images: of another size it is another graph.
     run = compiled(model, _graph, threat, queries, rescaled, images.shape[1:])
     return run(images, labels, start, *map(tf.constant, (first, last, seed)))
@@ -91,8 +91,10 @@ def _graph(logits_of, threat: ThreatModel, queries: int, rescaled: bool, shape: 
             signs = 2 * tf.round(random[:, 2:]) - 1
             inside = [_span(size, side, random[:, axis]) for axis, size in enumerate((h, w))]
             mask = inside[0][:, :, None, None] * inside[1][:, None, :, None]
-            moved = best + 2 * threat.eps * mask * signs[:, None, None, :]
-            moved = threat.project(moved, images)
+            # Two eps further, and back into the ball: where any point of it ends. Computed from the
+            # image, a pixel has one value at each edge, and squares that change nothing are seen.
+            edge = tf.clip_by_value(images + threat.eps * signs[:, None, None, :], 0.0, 1.0)
+            moved = tf.where(mask > 0, edge, best)
             # Many squares change nothing (those pixels are at the ball's edge already); the first
             # image is asked for all the same, since not every model takes an empty batch.
             changed = tf.reduce_any(moved != best, axis=(1, 2, 3))
