@@ -1,4 +1,4 @@
-"""Trainings compiled ahead of time: the same steps by JAX, and jobs from their folder to a result.
+"""Jobs: trainings compiled ahead of time, from their folder to a result.
 
 What a job runs is executed by other processes, as its users do: they have JAX, not TensorFlow.
 """
@@ -16,45 +16,19 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
 
 from keras_aaa import data
 from keras_aaa.models import build
 from keras_aaa.models.halves import two_headed
-from keras_aaa.threat_model import ThreatModel
-from keras_aaa.training import LOSSES, Recipe, Task
-from keras_aaa.training.averages import Averages
+from keras_aaa.training import LOSSES, Task
 from keras_aaa.training.compiled import Job, export_training, result
 from keras_aaa.training.compiled.job_files import digest, load_examples
-from keras_aaa.training.optimizers import make_optimizer
-from keras_aaa.training.step import make_step
 
 pytest.importorskip("jax")
 
-THREAT = ThreatModel("linf", 0.1)
-RECIPE = Recipe(
-    epochs=1,
-    batch_size=8,
-    train_examples=16,
-    learning_rate=1e-3,
-    schedule="constant",
-    attack_steps=2,
-    attack_step_size=0.05,
-    validation_examples=10,
-    validation_steps=2,
-    average_decay=0.5,
-)
 LONGER = dataclasses.replace(RECIPE, epochs=4, train_examples=400)
 NATURAL = dataclasses.replace(RECIPE, attack_steps=0)
-
-
-def small_autoencoder():
-    # Without batch normalisation, of which fourteen amplify rounding a thousandfold in ten steps.
-    return build("conv_dense_autoencoder", latent=8, width=2)
-
-
-def small_classifier():
-    return build("fc", hidden=(8,))
 
 
 def run(folder, *arguments, **environment):
@@ -75,70 +49,6 @@ def add(job, name, task, recipe, classifiers=(), published=None):
         fresh=True,
     )
     job.add(name, {"model": name, "classifiers": {}}, classifiers)
-
-
-# The same steps
-
-
-def batches(count):
-    generator = np.random.default_rng(0)
-    images = generator.random((count, 8, 28, 28, 1), np.float32)
-    labels = generator.integers(0, 10, (count, 8))
-    return images, labels, generator.uniform(-1, 1, images.shape).astype(np.float32)
-
-
-def by_tensorflow(task, recipe, steps, attack_steps):
-    """Losses and the trained model's variables after that many steps of `make_step`."""
-    optimizers = {loss: make_optimizer(recipe, task.trained) for loss in task.losses}
-    averages = Averages(task.trained, recipe.average_decay)
-    step = tf.function(make_step(task, optimizers, recipe.batch_size, "float32", averages))
-    settings = (0.1, 0.1, tf.constant(attack_steps), 0.05)
-    losses = [
-        float(step(x, tf.constant(y), noise, *map(tf.convert_to_tensor, settings), 0)["loss"])
-        for x, y, noise in zip(*batches(steps), strict=True)
-    ]
-    variables = [*task.trained.variables, *averages.variables]
-    return losses, [np.asarray(variable) for variable in variables]
-
-
-@pytest.mark.parametrize("steps, attack_steps", [(1, 0), (20, 0), (20, 2)])
-def test_jax_takes_the_same_steps(steps, attack_steps, tmp_path):
-    def task():
-        keras.utils.set_random_seed(1)
-        classifier = small_classifier()
-        return Task((classifier,), LOSSES["ce_mse"], small_autoencoder(), THREAT)
-
-    one = task()
-    first = [np.asarray(variable) for variable in one.trained.variables]
-    export_training(
-        one,
-        RECIPE,
-        tmp_path / "steps",
-        precision="float32",
-        published=one.autoencoder,
-        fresh=False,
-    )
-    frozen = [np.asarray(variable) for variable in one.classifiers[0].variables]
-    names = ("images", "labels", "noise")
-    np.savez(tmp_path / "batches.npz", **dict(zip(names, batches(steps), strict=True)))
-    np.savez(tmp_path / "frozen.npz", *frozen)
-    script = Path(__file__).with_name("jax_steps.py")
-    subprocess.run([sys.executable, script, tmp_path, str(attack_steps)], check=True, timeout=300)
-    with np.load(tmp_path / "after.npz") as file:
-        losses = file["losses"]
-        after = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
-    expected_losses, expected = by_tensorflow(task(), RECIPE, steps, attack_steps)
-    if attack_steps:  # signs of gradients near zero differ
-        assert abs(np.mean(losses) - np.mean(expected_losses)) < 0.02 * np.mean(expected_losses)
-        return
-    np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
-    change = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(expected, first, strict=False)))
-    apart = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(expected, after, strict=False)))
-    assert apart < 1e-3 * change
-    assert len(after) > len(expected)  # the optimizer's too
-
-
-# Jobs
 
 
 @pytest.fixture(scope="module")
