@@ -2,16 +2,12 @@
 
 import csv
 import json
-import os
 import resource
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.commands import Running
 
 import zoo
 from keras_aaa.models import defend
@@ -26,12 +22,12 @@ SMOKE = [
 ]
 
 
-def command(workdir, *arguments):
-    return [sys.executable, "-m", "experiments.aaa", f"--workdir={workdir}", *arguments]
+def start(workdir, *arguments, **options):
+    return Running("experiments.aaa", f"--workdir={workdir}", *arguments, **options)
 
 
-def run(workdir, *arguments):
-    done = subprocess.run(command(workdir, *arguments), capture_output=True, text=True, timeout=600)
+def run(workdir, *arguments, **options):
+    done = start(workdir, *arguments, **options).finish()
     return done.returncode, done.stdout, done.stderr
 
 
@@ -170,23 +166,12 @@ def test_a_finished_run_is_not_trained_again(finished):
 
 
 def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(finished, tmp_path):
-    killed, folder = 0, tmp_path / "aaa_mnist_ce_mse"
+    folder = tmp_path / "aaa_mnist_ce_mse"
     for _ in range(2):  # killed twice, in the middle of an epoch
-        process = subprocess.Popen(
-            command(tmp_path, *SMOKE, "--checkpoint_seconds=0"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
         before = newest(folder)
-        deadline = time.monotonic() + 600  # for one that hangs
-        while newest(folder) in (None, before):
-            assert process.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        killed += 1
-    assert killed == 2 and not (tmp_path / "result.json").exists()
+        started = start(tmp_path, *SMOKE, "--checkpoint_seconds=0")
+        started.kill_when(lambda before=before: newest(folder) not in (None, before))
+    assert not (tmp_path / "result.json").exists()
     code, _, err = run(tmp_path, *SMOKE, "--checkpoint_seconds=0")
     assert code == 0, err[-3000:]
     assert "Resuming" in err
@@ -269,15 +254,14 @@ def test_checkpoints_of_no_known_run_are_refused(tmp_path):
     assert not (folder / "run.json").exists()
 
 
-def test_a_full_disk_is_one_line(tmp_path):
-    def no_large_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+def no_large_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
-    done = subprocess.run(
-        command(tmp_path, *SMOKE), capture_output=True, text=True, preexec_fn=no_large_files
-    )
-    assert done.returncode == 2
-    assert "error:" in done.stderr and "Traceback" not in done.stderr
+
+def test_a_full_disk_is_one_line(tmp_path):
+    code, _, err = run(tmp_path, *SMOKE, prepare=no_large_files)
+    assert code == 2
+    assert "error:" in err and "Traceback" not in err
 
 
 def test_a_workdir_that_cannot_be_written_is_one_line(tmp_path):

@@ -1,9 +1,7 @@
 """Flags of the AAA command that contradict each other or would do nothing."""
 
-import subprocess
-import sys
-
 import pytest
+from helpers.commands import run
 
 
 @pytest.mark.parametrize(
@@ -29,8 +27,7 @@ import pytest
     ],
 )
 def test_bad_flags_are_one_line(flags, message, tmp_path):
-    command = [sys.executable, "-m", "experiments.aaa", f"--workdir={tmp_path}", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = run("experiments.aaa", f"--workdir={tmp_path}", *flags)
     err = done.stderr
     assert done.returncode != 0
     assert message in err or message.replace("lower bound", ">= 1") in err or "[1," in err

@@ -178,7 +178,7 @@ def test_a_run_whose_queries_fail_ends_with_a_checkpoint(small_autoencoder, thre
 
 def test_a_classifier_in_another_process(small_classifier, digits, tmp_path):
     export_classifier(small_classifier, tmp_path / "model")
-    server = Path(__file__).with_name("rest_server.py")
+    server = Path(__file__).parent / "helpers" / "rest_server.py"
     process = subprocess.Popen(
         [sys.executable, server, tmp_path / "model"],
         stdout=subprocess.PIPE,

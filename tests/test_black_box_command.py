@@ -3,27 +3,24 @@
 import http.server
 import json
 import os
-import subprocess
-import sys
 import threading
 
 import pytest
+from helpers import commands
 
 FEW = ["--recipe=smoke", "--queries=4", "--train_examples=64"]
 FEW += ["--epochs=1", "--batch_size=16", "--validation_examples=16", "--eval_examples=20"]
 FEW += ["--attack_steps=1"]
 
 
+def one_processor():
+    """The target must answer though the training's step holds TensorFlow's only thread."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 def run(workdir, *options):
-    command = [sys.executable, "-m", "experiments.black_box", *options, f"--workdir={workdir}"]
-    # One processor: the target must answer though the training's step holds TensorFlow's thread.
-    one = {min(os.sched_getaffinity(0))}
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        preexec_fn=lambda: os.sched_setaffinity(0, one),
+    return commands.run(
+        "experiments.black_box", *options, f"--workdir={workdir}", prepare=one_processor
     )
 
 

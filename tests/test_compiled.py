@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
+from helpers.small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
 
 from keras_aaa import data
 from keras_aaa.models import build
@@ -260,7 +260,7 @@ def test_without_jax_no_job_is_written(tmp_path, monkeypatch):
 
 
 def test_a_module_lowers_for_gpus(job):
-    script = Path(__file__).with_name("jax_lower.py")
+    script = Path(__file__).parent / "helpers" / "jax_lower.py"
     done = subprocess.run(
         [sys.executable, script, job, "ensemble"], capture_output=True, text=True, timeout=300
     )

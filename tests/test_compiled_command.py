@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.commands import run
 
 import zoo
 
@@ -24,8 +25,7 @@ FLAGS = [
 
 
 def aaa(*arguments):
-    command = [sys.executable, "-m", "experiments.aaa", *FLAGS, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = run("experiments.aaa", *FLAGS, *arguments)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
+from helpers.small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
 
 from keras_aaa.training import LOSSES, Task
 from keras_aaa.training.averages import Averages
@@ -61,7 +61,7 @@ def test_jax_takes_the_same_steps(steps, attack_steps, tmp_path):
     names = ("images", "labels", "noise")
     np.savez(tmp_path / "batches.npz", **dict(zip(names, batches(steps), strict=True)))
     np.savez(tmp_path / "frozen.npz", *frozen)
-    script = Path(__file__).with_name("jax_steps.py")
+    script = Path(__file__).parent / "helpers" / "jax_steps.py"
     subprocess.run([sys.executable, script, tmp_path, str(attack_steps)], check=True, timeout=300)
     with np.load(tmp_path / "after.npz") as file:
         losses = file["losses"]

@@ -1,13 +1,10 @@
 """Long measurements, killed and started again: they go on, and end as if nothing had happened."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
+from helpers import commands
 
 EVALUATE = [
     "experiments.evaluate",
@@ -25,21 +22,15 @@ BENCHMARK = [
 
 
 def run(command, workdir):
-    command = [sys.executable, "-m", *command, f"--workdir={workdir}"]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    done = commands.run(*command, f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
     return json.loads((workdir / "result.json").read_text())
 
 
 def kill_once_there(command, workdir, pattern, count):
     """Start the command and kill it as soon as `count` files of the pattern are there."""
-    command = [sys.executable, "-m", *command, f"--workdir={workdir}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    ends = time.monotonic() + 240
-    while len(list(workdir.glob(pattern))) < count and time.monotonic() < ends:
-        assert process.poll() is None, "ended before it could be killed"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    started = commands.Running(*command, f"--workdir={workdir}")
+    started.kill_when(lambda: len(list(workdir.glob(pattern))) >= count)
     assert not (workdir / "result.json").exists()
 
 

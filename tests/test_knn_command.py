@@ -1,10 +1,9 @@
 """The kNN command on a few images, to its result."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from helpers.commands import run
 
 FEW = ["--loss=ce_mse", "--bank_examples=2000", "--eval_examples=24", "--bpda_examples=12"]
 FEW += ["--square_examples=6", "--queries=10", "--precision=float32"]
@@ -21,8 +20,8 @@ FEW += ["--square_examples=6", "--queries=10", "--precision=float32"]
 def test_tables_9_and_10(options, tmp_path):
     if options == ["--search=approximate"]:
         pytest.importorskip("faiss")
-    command = [sys.executable, "-m", "experiments.knn", *FEW, *options, f"--workdir={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command = ["experiments.knn", *FEW, *options, f"--workdir={tmp_path}"]
+    done = run(*command)
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads((tmp_path / "result.json").read_text())
     rows = {(m["table"], m["attack"], m["steps"]): m for m in result["measurements"]}
@@ -36,7 +35,7 @@ def test_tables_9_and_10(options, tmp_path):
     for search in result["searches"]:
         assert search["queries"] == 10_000 and search["seconds"] > 0
         assert search["recall"] == 1 if search["search"] == "exact" else search["recall"] > 0.3
-    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    again = run(*command)
     assert again.returncode == 0, again.stderr[-2000:]
     repeated = json.loads((tmp_path / "result.json").read_text())
     assert repeated["measurements"] == result["measurements"]
@@ -50,8 +49,6 @@ def test_what_cannot_be_is_said_at_once(tmp_path):
         ("--loss=", "--loss: expected one or more of ce, mse, ce_mse"),
         ("loss", "unexpected argument 'loss'"),
     ):
-        command = [sys.executable, "-m", "experiments.knn", "--bank_examples=100", flag]
-        command += [f"--workdir={tmp_path}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = run("experiments.knn", "--bank_examples=100", flag, f"--workdir={tmp_path}")
         assert done.returncode == 2 and f"error: {message}" in done.stderr
     assert not list(tmp_path.iterdir())

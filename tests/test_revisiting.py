@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.commands import run
 
 import zoo
 from experiments.paper import revisiting_value
@@ -186,10 +185,9 @@ def test_tables_give_mean_deviation_and_the_papers_number():
 
 
 def test_the_attacks_flags_leave_plain_models_alone(tmp_path):
-    command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}"]
-    command += ["--recipe=smoke", "--epochs=1", "--train_examples=64", "--seeds=1"]
-    command += ["--only=table4", "--eval_examples=5", "--attack_steps=2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    small = ["--recipe=smoke", "--epochs=1", "--train_examples=64", "--seeds=1"]
+    small += ["--only=table4", "--eval_examples=5", "--attack_steps=2"]
+    done = run("experiments.revisiting", f"--workdir={tmp_path}", *small)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in ("classifier_seed0", "autoencoder_seed0"):
         identity = json.loads((tmp_path / name / "run.json").read_text())["identity"]
@@ -199,10 +197,9 @@ def test_the_attacks_flags_leave_plain_models_alone(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_trains_attacks_and_saves(tmp_path):
-    command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}"]
-    command += ["--recipe=smoke", "--epochs=1", "--seeds=2", "--eval_examples=20"]
-    command += ["--only=table2b,table4"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    small = ["--recipe=smoke", "--epochs=1", "--seeds=2", "--eval_examples=20"]
+    small += ["--only=table2b,table4"]
+    done = run("experiments.revisiting", f"--workdir={tmp_path}", *small)
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads((tmp_path / "table2b_table4.json").read_text())
     assert len(result["revisiting"]) == 4 * 2 + 2
@@ -213,9 +210,9 @@ def test_the_command_trains_attacks_and_saves(tmp_path):
 
 @pytest.mark.slow
 def test_all_tables_and_figures_of_a_small_run(tmp_path):
-    command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}"]
-    command += ["--recipe=smoke", "--seeds=2", "--eval_examples=40", "--costly_examples=10"]
-    done = subprocess.run([*command, "--figure_examples=20"], capture_output=True, text=True)
+    small = ["--recipe=smoke", "--seeds=2", "--eval_examples=40", "--costly_examples=10"]
+    small += ["--figure_examples=20"]
+    done = run("experiments.revisiting", f"--workdir={tmp_path}", *small, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads((tmp_path / "result.json").read_text())
     assert len({cell["table"] for cell in result["revisiting"]}) == 6
@@ -248,8 +245,7 @@ def test_all_tables_and_figures_of_a_small_run(tmp_path):
     ],
 )
 def test_bad_flags_are_one_line(tmp_path, arguments, message):
-    command = [sys.executable, "-m", "experiments.revisiting", f"--workdir={tmp_path}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = run("experiments.revisiting", f"--workdir={tmp_path}", *arguments)
     assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
 
 

@@ -1,10 +1,9 @@
 """The comparison of training attacks, as a user runs it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from helpers import commands
 
 from experiments.estimate import gradients
 from experiments.recipes import recipe_for
@@ -13,8 +12,7 @@ from keras_aaa.training import Recipe
 
 
 def run(workdir, *arguments):
-    command = [sys.executable, "-m", "experiments.schedules", f"--workdir={workdir}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+    return commands.run("experiments.schedules", f"--workdir={workdir}", *arguments)
 
 
 def test_compares_attacks_of_the_same_work(tmp_path):

@@ -2,12 +2,11 @@
 
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
-from loopback import WORKER
+from helpers.commands import Running
+from helpers.loopback import WORKER
 from test_workers import alone, difference, figures, weights
 
 KILLS, SEED = 50, 0
@@ -18,10 +17,10 @@ OPTIONS = ("--examples=4800", "--epochs=20", "--checkpoint_seconds=0.5", "--eps=
 def test_fifty_kills(tmp_path):
     expected = alone(tmp_path, *OPTIONS)
     run, out = tmp_path / "run", tmp_path / "out"
-    command = [sys.executable, WORKER, "default", run, out, *OPTIONS]
+    command = [WORKER, "default", run, out, *OPTIONS]
     moments, kills = random.Random(SEED), 0
     while kills < KILLS:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = Running(*command)
         before, ends = newest(run), time.monotonic() + 120
         while newest(run) <= before and process.poll() is None and time.monotonic() < ends:
             time.sleep(0.02)  # at the least one more checkpoint, or fifty kills would get nowhere
@@ -32,7 +31,7 @@ def test_fifty_kills(tmp_path):
         kills += 1
         # Two complete checkpoints, and at the most one that was being written.
         assert len({path.name.split(".")[0] for path in (run / "checkpoints").iterdir()}) <= 4
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    assert Running(*command).wait() == 0
     assert difference(weights(expected), weights(out)) == 0
     assert figures(expected) == figures(out)
     left = {path.name.split(".", 1)[0] for path in (run / "checkpoints").iterdir()}

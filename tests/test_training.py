@@ -1,14 +1,13 @@
 import dataclasses
 import logging
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.commands import run
 
 from keras_aaa import data
 from keras_aaa.models import build
@@ -256,12 +255,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(threat, tmp_path, cap
 
 
 def test_two_replicas_train_as_one(tmp_path):
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("replicas.py")],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run(Path(__file__).parent / "helpers" / "replicas.py")
     assert done.returncode == 0, done.stderr[-3000:]
     differences = dict(line.split() for line in done.stdout.splitlines())
     # One replica normalises by the fused kernel, two by Keras' operations, which round otherwise.

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loopback import WORKER, start, supervise, wait
+from helpers import commands
+from helpers.loopback import WORKER, start, supervise, wait
 
 from keras_aaa.training.distribution import RESTART, choose_strategy, share, total
 
@@ -33,8 +34,8 @@ def difference(one, other):
 def alone(tmp_path, *options):
     """Train in a single process; return its folder of weights and figures."""
     out = tmp_path / "alone_out"
-    command = [sys.executable, WORKER, "default", tmp_path / "alone", out, *options]
-    subprocess.run(command, check=True, capture_output=True, timeout=900)
+    done = commands.run(WORKER, "default", tmp_path / "alone", out, *options)
+    assert done.returncode == 0, done.stderr
     return out
 
 
@@ -90,15 +91,15 @@ def test_sigterm_saves_and_asks_for_a_restart(tmp_path):
     options = [*LONG[:2], "--checkpoint_seconds=1000"]
     expected = alone(tmp_path, *options)
     run, out = tmp_path / "run", tmp_path / "out"
-    command = [sys.executable, WORKER, "default", run, out, *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    command = [WORKER, "default", run, out, *options]
+    process = commands.Running(*command)
     wait_for_checkpoint(run, [process])  # after the first epoch
     time.sleep(0.3)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == RESTART
-    assert b"The same command goes on from there" in said
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    done = process.finish(timeout=60)
+    assert done.returncode == RESTART
+    assert "The same command goes on from there" in done.stdout
+    assert commands.run(*command).returncode == 0
     assert difference(weights(expected), weights(out)) == 0
 
 
@@ -198,7 +199,7 @@ def test_strategies_that_cannot_be(name, environment, message, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["slurm.sh", "worker.sh"])
 def test_the_cluster_scripts(script, tmp_path):
-    here = Path(__file__).parent
+    here, project = Path(__file__).parent / "helpers", Path(__file__).parent.parent
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{here}:{os.environ['PATH']}",
         "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -206,7 +207,7 @@ def test_the_cluster_scripts(script, tmp_path):
         **{"DATASET": "mnist", "RECIPE": "smoke", "BATCH": "64", "EVAL_EXAMPLES": "51"},
         "WORKDIR": str(tmp_path / "run"),
     }
-    path = here.parent / "docs" / "cluster" / script
+    path = project / "docs" / "cluster" / script
     if script == "slurm.sh":
         commands = [["bash", path]]
     else:
@@ -214,7 +215,9 @@ def test_the_cluster_scripts(script, tmp_path):
         flags += ["--strategy=multiworker", f"--workdir={tmp_path / 'run'}"]
         commands = [["bash", path, "python", "-m", "experiments.aaa", *flags]] * 2
     processes = [
-        subprocess.Popen(command, env=environment | {"WORKER_INDEX": str(index)}, cwd=here.parent)
+        subprocess.Popen(
+            command, env=environment | {"WORKER_INDEX": str(index)}, cwd=here.parent.parent
+        )
         for index, command in enumerate(commands)
     ]
     assert wait(processes) == [0] * len(commands)

@@ -3,7 +3,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from zoo_server import serve
+from helpers.zoo_server import serve
 
 import zoo
 from keras_aaa.models import build

@@ -1,14 +1,13 @@
 """A cluster on the loopback interface: one process a worker, as a scheduler would start them."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from helpers.commands import Running
 
 WORKER = Path(__file__).with_name("worker.py")
 SECONDS = 240  # no cluster of a test lives longer
@@ -32,16 +31,8 @@ def start(workers: int, command: Sequence, logs: Path, only: int | None = None) 
     for index in range(workers) if only is None else [only]:
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": addresses}, "task": task})
-        log = (logs / f"worker{index}.log").open("ab")
-        started.append(
-            subprocess.Popen(
-                [sys.executable, *map(str, command)],
-                env=os.environ | {"TF_CONFIG": config, "TF_CPP_MIN_LOG_LEVEL": "2"},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        )
-        log.close()
+        log = logs / f"worker{index}.log"
+        started.append(Running(*command, output=log, TF_CONFIG=config, TF_CPP_MIN_LOG_LEVEL="2"))
     return started
 
 
