@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from keras_aaa.attacks import ATTACKS
-from keras_aaa.attacks.norms import check_norm
-from keras_aaa.checks import check_number
+from keras_aaa.attacks._engine.norms import check_norm
+from keras_aaa.checks import check_number, lookup
 from keras_aaa.evaluation import AutoAttack
-from keras_aaa.names import lookup
 from keras_aaa.threat_model import ThreatModel
 
 # The part of Square's budget to run is the evaluation's business.

@@ -28,7 +28,8 @@ from absl import app, flags
 
 import zoo
 from experiments import common_flags
-from experiments.aaa_models import autoencoder_name
+from experiments.aaa.models import autoencoder_name
+from experiments.aaa.studies import Architecture, Study, study_for
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
@@ -40,16 +41,13 @@ from experiments.common_flags import (
 from experiments.console import friendly, print_tables, record
 from experiments.measure import measure
 from experiments.recipes import recipe_for, weighed
-from experiments.runs import Setting, Trained, of_zoo, train_in_folder
-from experiments.studies import Architecture, Study, study_for
 from experiments.tables import tables
+from experiments.train_run import RunContext, Trained, from_zoo, train_in_folder
 from keras_aaa import data, defend
-from keras_aaa.black_box import Query, black_box
-from keras_aaa.checks import check_number
+from keras_aaa.black_box import Query, black_box, rest_query
+from keras_aaa.checks import check_number, lookup
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.figures import line_chart
-from keras_aaa.names import lookup
-from keras_aaa.rest import rest_query
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training import LOSSES, Recipe
@@ -78,7 +76,7 @@ def main(argv):
     target = FLAGS.target or next(name for name in study.classifiers if name != study.source)
     if zoo.info(target).kind != "classifier":
         raise ValueError(f"--target: expected a classifier, {target} is an autoencoder.")
-    behind = of_zoo(target)
+    behind = from_zoo(target)
     runs, asked = _train(setting, study, behind, threat, queries)
     rows = _measure(setting, study, runs, behind, threat)
     if not setting.chief:
@@ -104,7 +102,7 @@ def main(argv):
 
 
 @contextlib.contextmanager
-def _counting(model, setting: Setting, row: str):
+def _counting(model, setting: RunContext, row: str):
     """Count the queries of a run on from where a part of it that was broken off had come."""
     path = setting.workdir / row / "queries.json"
     queries = model.get_layer("queried").queries
@@ -123,7 +121,7 @@ def _counting(model, setting: Setting, row: str):
 
 
 def _train(
-    setting: Setting, study: Study, behind: Trained, threat: ThreatModel, queries: list[int]
+    setting: RunContext, study: Study, behind: Trained, threat: ThreatModel, queries: list[int]
 ) -> tuple[dict[str, Trained], dict[str, int]]:
     """Return the autoencoders by row, and how many queries the queried ones took."""
     recipe = overridden(recipe_for(setting.dataset, "aaa", FLAGS.recipe))
@@ -134,7 +132,7 @@ def _train(
     asked: dict[str, int] = {}
     transfer = FLAGS.start_from or autoencoder_name(setting.dataset, "ce_mse")
     if FLAGS.start_from or "tuned" in ways or transfer in zoo.list_models():
-        runs["transfer"] = of_zoo(transfer)
+        runs["transfer"] = from_zoo(transfer)
     # All of the size of the one they are compared with.
     built = runs["transfer"].architecture if "transfer" in runs else study.autoencoder
 
@@ -206,7 +204,7 @@ def _probabilities(model) -> Query:
     return query
 
 
-def _measure(setting: Setting, study, runs, behind, threat) -> list[dict]:
+def _measure(setting: RunContext, study, runs, behind, threat) -> list[dict]:
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     images, labels = data.first(
         data.load(FLAGS.dataset, "test", FLAGS.data_dir),

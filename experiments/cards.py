@@ -6,7 +6,7 @@ from pathlib import Path
 
 import zoo
 from experiments.attack_specs import AttackSpec
-from experiments.runs import Trained
+from experiments.train_run import Trained
 from keras_aaa.threat_model import ThreatModel, threat_for
 from zoo import artefact, index, store
 from zoo.card import Card, Measurement, Model

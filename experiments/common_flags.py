@@ -9,8 +9,8 @@ from pathlib import Path
 from absl import flags
 
 from experiments.recipes import RECIPE_NAMES
-from experiments.runs import Setting
-from keras_aaa.models.precision import POLICIES, choose_precision
+from experiments.train_run import RunContext
+from keras_aaa.fast.precision import POLICIES, choose_precision
 from keras_aaa.training import Recipe
 from keras_aaa.training.checkpoint import SECONDS_BETWEEN
 from keras_aaa.training.compiled import Job
@@ -48,14 +48,14 @@ def define_run_flags(default_dataset: str = "mnist", measured: str = "test") -> 
     )
 
 
-def run_setting(study: str = "") -> Setting:
+def run_setting(study: str = "") -> RunContext:
     """Return the setting that the flags describe; silences standard output but for the chief.
 
     The run's folder is by default runs/<study>_<dataset>_<recipe>.
     """
     parts = (study, FLAGS.dataset, FLAGS.recipe)
     job, compiled = (FLAGS[name].value if name in FLAGS else None for name in COMPILED)
-    setting = Setting(
+    setting = RunContext(
         dataset=FLAGS.dataset,
         data_dir=FLAGS.data_dir,
         precision=choose_precision(FLAGS.precision),

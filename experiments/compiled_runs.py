@@ -24,7 +24,7 @@ def export(
 
     Args:
         job: that is being written.
-        task, recipe, model, identity, classifiers, start: the run's, as in experiments.runs;
+        task, recipe, model, identity, classifiers, start: the run's, as in experiments.train_run;
             `model` is the one that it publishes.
 
     Raises:
@@ -51,7 +51,7 @@ def take_result(folder: Path, name: str, identity: dict, model: keras.Model) -> 
 
     Args:
         folder: the job's.
-        name, identity, model: the run's, as in experiments.runs.
+        name, identity, model: the run's, as in experiments.train_run.
 
     Raises:
         ValueError: if the job has no result of this run; see keras_aaa.training.compiled.result.

@@ -11,13 +11,13 @@ from pathlib import Path
 from absl import app, flags
 
 import zoo
+from experiments.aaa.studies import study_for
 from experiments.console import friendly, print_tables, record
 from experiments.measure import measure
-from experiments.studies import study_for
 from experiments.tables import tables
 from keras_aaa import data, defend
 from keras_aaa.evaluation import PgdTest
-from keras_aaa.models.precision import POLICIES
+from keras_aaa.fast.precision import POLICIES
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import threat_for
 

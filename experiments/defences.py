@@ -10,14 +10,13 @@ import tensorflow as tf
 
 import zoo
 from experiments.examples import check_zip
-from keras_aaa.attacks.compiled import check_batch
-from keras_aaa.evaluation.robustness import logits_in_batches
+from keras_aaa.evaluation.measure import logits_in_batches
+from keras_aaa.hashing import file_hash, weights_hash
+from keras_aaa.inputs import check_batch
 from keras_aaa.models import as_logits, defend
-from keras_aaa.models.fingerprint import fingerprint
-from keras_aaa.models.softmax import are_probabilities, of_probabilities
+from keras_aaa.models.surgery import are_probabilities, of_probabilities
 from keras_aaa.threat_model import ThreatModel
 from zoo import artefact, store
-from zoo.integrity import sha256
 
 PROBED = 50  # images whose answers tell probabilities from logits
 
@@ -61,7 +60,7 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
     if path.suffix == ".keras":
         check_zip(path, "--model", ".keras")
         classifier, name, card, inner = keras.models.load_model(path), path.stem, None, None
-        content = sha256(path)  # an architecture is part of what a file is
+        content = file_hash(path)  # an architecture is part of what a file is
         _check_classifier(classifier, model)
     elif _is_path(model):
         raise ValueError(
@@ -85,7 +84,7 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
     title = f"{autoencoder or model} before {name}" if inner is not None else name
     dataset = card.dataset if card else None
     threat = ThreatModel(**card.threat) if card and card.threat else None
-    identity = fingerprint(whole) + content
+    identity = weights_hash(whole) + content
     return Defence(name, title, whole, identity, dataset, threat, classifier, inner)
 
 
@@ -99,7 +98,7 @@ def _autoencoder(given: str) -> tuple[keras.Model, zoo.Card | None, str]:
     path = Path(given)
     if path.suffix == ".keras":
         check_zip(path, "--defend", ".keras")
-        return keras.models.load_model(path), None, sha256(path)
+        return keras.models.load_model(path), None, file_hash(path)
     if _is_path(given):
         raise ValueError(f"--defend: expected a zoo name or a .keras file, got {given}.")
     card = zoo.info(given)
@@ -147,4 +146,4 @@ def _saved_model(path: Path) -> Defence:
 
     files = [path / "saved_model.pb", *sorted((path / "variables").glob("*"))]
     name = path.parent.name if path.name.isdigit() else path.name  # <name>/<version>
-    return Defence(name, str(path), logits, "".join(map(sha256, files)))
+    return Defence(name, str(path), logits, "".join(map(file_hash, files)))

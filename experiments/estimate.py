@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from experiments.runs import Setting
+from experiments.train_run import RunContext
 from keras_aaa import data
 from keras_aaa.attacks import pgd
-from keras_aaa.models.fast_copy import fast_copy
+from keras_aaa.fast.fast_copy import fast_copy
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Recipe
 from keras_aaa.training.schedule import work
@@ -18,7 +18,7 @@ PROBE_EXAMPLES, PROBE_STEPS = 128, 8
 
 
 def announce(
-    setting: Setting,
+    setting: RunContext,
     threat: ThreatModel,
     training: Sequence[tuple[keras.Model, Sequence[Recipe]]],
     testing: Sequence[tuple[keras.Model, int]],

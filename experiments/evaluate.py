@@ -25,18 +25,18 @@ from experiments.attack_specs import NAMES, AttackSpec, is_seeded, parse
 from experiments.cards import check_publishable, measurement, publish
 from experiments.console import friendly, print_tables, record
 from experiments.defences import load_defence, with_logits
-from experiments.examples import examples_digest, of_data_set, of_npz, threat_of
-from experiments.kept import digest
+from experiments.examples import of_data_set, of_npz, threat_of
 from experiments.tables import tables
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.evaluation import AutoAttack, autoattack, correct, craft
-from keras_aaa.evaluation.autoattack import STAGES
+from keras_aaa.evaluation._autoattack import STAGES
 from keras_aaa.evaluation.corruptions import survive_corruptions
-from keras_aaa.evaluation.robustness import logits_in_batches
+from keras_aaa.evaluation.measure import logits_in_batches
 from keras_aaa.evaluation.sanity import Evidence, Subject, report
+from keras_aaa.fast.fast_copy import fast_copy
+from keras_aaa.fast.precision import POLICIES, choose_precision
 from keras_aaa.figures import eps_curve, image_grid
-from keras_aaa.models.fast_copy import fast_copy
-from keras_aaa.models.precision import POLICIES, choose_precision
+from keras_aaa.hashing import examples_hash, json_hash
 from keras_aaa.results import Accuracy, write_json
 from keras_aaa.threat_model import NORMS
 
@@ -187,7 +187,7 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
 def _digest(defence, images, labels, spec, threat, precision) -> str:
     """The folder of one AutoAttack's blocks, so that another model's run has another."""
     key = {"attack": spec.title, "defence": defence.identity, "threat": asdict(threat)}
-    return digest(key | {"precision": precision, "examples": examples_digest(images, labels)})
+    return json_hash(key | {"precision": precision, "examples": examples_hash(images, labels)})
 
 
 def _row(stage: str, spec: AttackSpec, mask: np.ndarray) -> dict:

@@ -1,6 +1,5 @@
 """The examples and the threat model of an evaluation, as its flags describe them."""
 
-import hashlib
 import zipfile
 from pathlib import Path
 
@@ -72,12 +71,6 @@ def of_npz(path: Path, count: int):
             f"{len(labels)} labels."
         )
     return (images[:count], labels[:count]) if count else (images, labels)
-
-
-def examples_digest(images, labels) -> str:
-    """Return the sha256 of examples, as arrays or tensors: 64 hexadecimal digits."""
-    content = b"".join(np.asarray(part).tobytes() for part in (images, labels))
-    return hashlib.sha256(content).hexdigest()
 
 
 def check_zip(path: Path, flag: str, kind: str) -> None:

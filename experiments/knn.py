@@ -24,17 +24,18 @@ import tensorflow as tf
 from absl import app, flags
 
 import zoo
-from experiments.aaa_models import autoencoder_name
+from experiments.aaa.models import autoencoder_name
+from experiments.aaa.studies import STUDIES, Study, study_for
 from experiments.common_flags import test_examples
 from experiments.console import friendly, print_tables, record
-from experiments.kept import kept
 from experiments.paper import Cells, paper_accuracy
-from experiments.studies import STUDIES, Study, study_for
 from experiments.tables import tables
 from keras_aaa import data, defend
 from keras_aaa.attacks import square
 from keras_aaa.checks import check_number
 from keras_aaa.evaluation import PgdTest, correct, craft, survive_pgd
+from keras_aaa.fast.precision import POLICIES, choose_precision
+from keras_aaa.hashing import weights_hash
 from keras_aaa.knn import (
     MEMORY,
     Bank,
@@ -48,10 +49,8 @@ from keras_aaa.knn import (
     recall,
     reduce_bank,
 )
-from keras_aaa.models.fingerprint import fingerprint
-from keras_aaa.models.halves import encoder
-from keras_aaa.models.precision import POLICIES, choose_precision
-from keras_aaa.results import Accuracy, write_json
+from keras_aaa.models.surgery import encoder
+from keras_aaa.results import Accuracy, cached, write_json
 from keras_aaa.threat_model import threat_for
 
 FLAGS = flags.FLAGS
@@ -114,7 +113,7 @@ def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
         bank = reduce_bank(bank, FLAGS.reduce)
     built = {"autoencoder": name, "bank_seconds": time.monotonic() - began}
     settings = {
-        "bank": [bank.fingerprint, *bank.latents.shape],
+        "bank": [bank.weights_hash, *bank.latents.shape],
         "k": FLAGS.k,
         "precision": choose_precision(FLAGS.precision),
         "memory_gb": FLAGS.memory_gb,
@@ -124,7 +123,7 @@ def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
         if kind == FLAGS.search or kind == "exact" or importlib.util.find_spec("faiss"):
             key = settings | {"timed": kind, "queries": len(images)}
             timed = partial(_timed, kind, autoencoder, bank, images)
-            searches.append(built | kept(folder, key, timed))
+            searches.append(built | cached(folder, key, timed))
     search = _search(FLAGS.search, bank, resident=True)
     neighbours = knn_reconstruction(autoencoder, bank, FLAGS.k, search, FLAGS.dataset)
     n, rows = FLAGS.eval_examples or len(labels), []
@@ -132,7 +131,7 @@ def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
         behind = zoo.load(classifier)
         key = settings | {
             "search": FLAGS.search,
-            "classifier": fingerprint(behind),
+            "classifier": weights_hash(behind),
             "examples": [n, FLAGS.bpda_examples, FLAGS.square_examples, FLAGS.queries],
         }
         measure = partial(
@@ -141,7 +140,7 @@ def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
         table = "table9_knn" if classifier == study.source else "table10_knn_transfer_fc"
         cells = (Cells(table, row=f"{FLAGS.dataset}_"),)
         where = {"table": f"{table}_{FLAGS.dataset}", "row": f"aaa_{loss}"}
-        for found in kept(folder, key, measure)["accuracies"]:
+        for found in cached(folder, key, measure)["accuracies"]:
             column = found["attack"] + str(found["steps"] or "")
             paper = paper_accuracy(cells, f"aaa_{loss}", column)
             rows.append({**where, "classifier": classifier, **found, "paper": paper})

@@ -10,13 +10,12 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import Progress
 
-from experiments.examples import examples_digest
-from keras_aaa.attacks.pgd import random_start
+from keras_aaa.attacks._pgd import random_start
 from keras_aaa.evaluation import PgdTest, survive_pgd
-from keras_aaa.models.fingerprint import fingerprint
+from keras_aaa.hashing import examples_hash, weights_hash
 from keras_aaa.results import Accuracy, write_json
 from keras_aaa.threat_model import ThreatModel
-from keras_aaa.training.distribution import is_chief, share, total
+from keras_aaa.training.distribution import is_chief, sum_over_workers, worker_slice
 
 
 def measure(
@@ -53,12 +52,12 @@ def measure(
     """
     path = cache / f"{title}.json"
     key = {
-        "weights": fingerprint(defence),
+        "weights": weights_hash(defence),
         "threat": dataclasses.asdict(threat),
         "test": dataclasses.asdict(test) | {"steps": list(test.steps)},
         "precision": precision,
         "examples": len(labels),
-        "content": examples_digest(images, labels),
+        "content": examples_hash(images, labels),
         "long_examples": long_examples,
     }
     if path.exists() and (known := json.loads(path.read_text()))["key"] == key:
@@ -70,7 +69,7 @@ def measure(
     counted: dict[int | None, tuple[int, int]] = {}  # steps, None for clean -> correct, of how many
     with Progress(disable=not is_chief(strategy)) as bar:
         for steps, count in parts(test.steps, long_examples, len(labels)):
-            own = share(strategy, count)
+            own = worker_slice(strategy, count)
             x, y, begin = (tf.gather(tensor, own) for tensor in (images, labels, start))
             task = bar.add_task(title, total=len(y) * steps[-1])
             masks = survive_pgd(
@@ -84,7 +83,7 @@ def measure(
                 on_batch=lambda done, task=task: bar.advance(task, done),
             )
             bar.update(task, completed=len(y) * steps[-1])
-            counts = total(strategy, [np.sum(mask) for mask in masks.values()])
+            counts = sum_over_workers(strategy, [np.sum(mask) for mask in masks.values()])
             found = {s: (int(n), count) for s, n in zip(masks, counts, strict=True)}
             counted = found | counted  # what was counted on more examples stays
     rows = [("clean", None, None), *(("pgd", steps, test.step_size) for steps in test.steps)]

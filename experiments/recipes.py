@@ -9,7 +9,7 @@ the field's; its number of epochs is not given.
 
 from dataclasses import replace
 
-from keras_aaa.names import lookup
+from keras_aaa.checks import lookup
 from keras_aaa.training import Loss, Recipe
 
 RECIPE_NAMES = ("smoke", "quick", "fast", "paper", "long")
@@ -172,45 +172,45 @@ _CIFAR_LONG = Recipe(
 _CIFAR_AAA_LONG = replace(_CIFAR_LONG, **_CIFAR_SOFT, latent_weight=1.0)
 
 
-def _sizes(
+def _by_name(
     smoke: Recipe, quick: Recipe, fast: Recipe, paper: Recipe, long: Recipe | None = None
 ) -> dict[str, Recipe]:
     sizes = dict(zip(RECIPE_NAMES, (smoke, quick, fast, paper), strict=False))
     return sizes if long is None else sizes | {"long": long}
 
 
-_MNIST_ATTACKED = _sizes(_SMOKE, _MNIST_QUICK, _MNIST_FAST, _MNIST_PAPER)
-_FASHION_ATTACKED = _sizes(_SMOKE, _FASHION_QUICK, _FASHION_FAST, _FASHION_PAPER)
-_FASHION_CLASSIFIER = _sizes(
+_MNIST_ATTACKED = _by_name(_SMOKE, _MNIST_QUICK, _MNIST_FAST, _MNIST_PAPER)
+_FASHION_ATTACKED = _by_name(_SMOKE, _FASHION_QUICK, _FASHION_FAST, _FASHION_PAPER)
+_FASHION_CLASSIFIER = _by_name(
     _SMOKE, _FASHION_CLASSIFIER_QUICK, _FASHION_CLASSIFIER_FAST, _FASHION_PAPER
 )
-_CIFAR_ATTACKED = _sizes(_CIFAR_SMOKE, _CIFAR_QUICK, _CIFAR_FAST, _CIFAR_PAPER, _CIFAR_LONG)
+_CIFAR_ATTACKED = _by_name(_CIFAR_SMOKE, _CIFAR_QUICK, _CIFAR_FAST, _CIFAR_PAPER, _CIFAR_LONG)
 
 # (data set, job) -> recipe by name. Jobs: "natural" trains a classifier, "adversarial" trains one
 # under attack (the paper's baseline), "aaa" trains an autoencoder; the Revisiting paper's are
 # "deep", a classifier, and "reconstruction", an autoencoder by L2 alone.
 RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {
-    ("mnist", "natural"): _sizes(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
-    ("mnist", "deep"): _sizes(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
-    ("mnist", "reconstruction"): _sizes(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
+    ("mnist", "natural"): _by_name(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
+    ("mnist", "deep"): _by_name(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
+    ("mnist", "reconstruction"): _by_name(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
     ("mnist", "adversarial"): _MNIST_ATTACKED,
     ("mnist", "aaa"): _MNIST_ATTACKED,
-    ("fashion_mnist", "natural"): _sizes(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
+    ("fashion_mnist", "natural"): _by_name(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
     ("fashion_mnist", "adversarial"): _FASHION_CLASSIFIER,
     ("fashion_mnist", "aaa"): _FASHION_ATTACKED,
-    ("cifar10", "natural"): _sizes(
+    ("cifar10", "natural"): _by_name(
         _NATURAL_SMOKE,
         _NATURAL_AUGMENTED,
         _NATURAL_AUGMENTED,
         _CIFAR_NATURAL_PAPER,
         _CIFAR_NATURAL_LONG,
     ),
-    ("cifar10", "deep"): _sizes(_NATURAL_SMOKE, _DEEP, _DEEP, _CIFAR_NATURAL_PAPER),
-    ("cifar10", "reconstruction"): _sizes(
+    ("cifar10", "deep"): _by_name(_NATURAL_SMOKE, _DEEP, _DEEP, _CIFAR_NATURAL_PAPER),
+    ("cifar10", "reconstruction"): _by_name(
         _NATURAL_SMOKE, _RECONSTRUCTION, _RECONSTRUCTION, _CIFAR_NATURAL_PAPER
     ),
     ("cifar10", "adversarial"): _CIFAR_ATTACKED,
-    ("cifar10", "aaa"): _sizes(
+    ("cifar10", "aaa"): _by_name(
         _CIFAR_SMOKE,
         replace(_CIFAR_QUICK, **_CIFAR_SOFT),
         replace(_CIFAR_FAST, **_CIFAR_SOFT),

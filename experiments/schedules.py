@@ -17,18 +17,18 @@ import sys
 from absl import app, flags
 
 from experiments import common_flags
+from experiments.aaa.studies import Study, study_for
 from experiments.common_flags import define_recipe_flags, define_run_flags, overridden, run_setting
 from experiments.console import friendly, print_tables, record
 from experiments.estimate import announce, gradients
 from experiments.measure import measure
 from experiments.recipes import recipe_for
-from experiments.runs import Setting, train_in_folder
-from experiments.studies import Study, study_for
 from experiments.tables import schedule_tables
+from experiments.train_run import RunContext, train_in_folder
 from keras_aaa import data
+from keras_aaa.checks import lookup
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.models import build
-from keras_aaa.names import lookup
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training import Recipe
@@ -128,7 +128,7 @@ def main(argv):
 
 
 def _row(
-    setting: Setting, study: Study, threat: ThreatModel, name: str, recipe: Recipe, count: int
+    setting: RunContext, study: Study, threat: ThreatModel, name: str, recipe: Recipe, count: int
 ) -> dict:
     """Train under one attack and measure, or say when it collapsed."""
     row = {"attack": name, "recipe": dataclasses.asdict(recipe)}

@@ -5,8 +5,10 @@ Paper: AAA, "Future Work"; the estimator is that of Chen et al. 2017, "ZOO", and
 2018, "Black-box Adversarial Attacks with Limited Queries and Information".
 """
 
+import json
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -57,7 +59,7 @@ class Queries:
         if not callable(self.query):
             raise TypeError(
                 "query: expected a function of images, got a "
-                f"{type(self.query).__name__}; keras_aaa.rest.rest_query makes one of an address."
+                f"{type(self.query).__name__}; rest_query makes one of an address."
             )
         for name, low in {"classes": 2, "attempts": 1, "batch": 1}.items():
             check_number(name, getattr(self, name), low, whole=True)
@@ -223,3 +225,33 @@ def black_box(
         raise ValueError(f"classes: the queries have {queries.classes}, expected {classes}.")
     inputs = keras.Input(input_shape, dtype="float32", name="images")
     return keras.Model(inputs, Queried(queries, pairs, step, seed)(inputs), name="black_box")
+
+
+def rest_query(url: str, output: str = "probabilities", seconds: float = 60.0) -> Query:
+    """Return images -> probabilities, asked of a served model.
+
+    Args:
+        url: http://HOST:PORT/v1/models/NAME, as TensorFlow Serving has it.
+        output: name of the signature's output that holds the probabilities.
+        seconds: how long an answer may take.
+
+    Returns:
+        A function of float32 images [n, h, w, c]; it raises OSError where the server does, and
+        KeyError where the answer has no such output.
+
+    Raises:
+        ValueError: if `url` does not begin with http:// or https://.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"url: expected http://HOST:PORT/v1/models/NAME, got {url!r}.")
+
+    def query(images: np.ndarray) -> np.ndarray:
+        body = json.dumps({"inputs": {"images": np.asarray(images).tolist()}}).encode()
+        request = urllib.request.Request(
+            f"{url}:predict", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=seconds) as answer:
+            outputs = json.load(answer)["outputs"]
+        return np.asarray(outputs[output] if isinstance(outputs, dict) else outputs, np.float32)
+
+    return query

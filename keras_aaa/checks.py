@@ -1,7 +1,10 @@
-"""Numbers that a caller gives: of the right kind and in range, or an error that names them."""
+"""Check what a caller gives: numbers in their range, names that are known."""
 
+import difflib
 import math
 import numbers
+from collections.abc import Mapping
+from typing import TypeVar
 
 
 def check_number(
@@ -34,3 +37,24 @@ def check_number(
         if high < math.inf:
             wanted = f"{wanted}, {high} at the most" if above else f"{low} to {high}"
         raise ValueError(f"{name}: expected {wanted}, got {value}.")
+
+
+T = TypeVar("T")
+
+
+def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """Return `table[name]`.
+
+    Args:
+        kind: what the table holds, for the message ("loss", "dataset", ...).
+        name: the name asked for.
+        table: the known names.
+
+    Raises:
+        ValueError: names every known entry, and the nearest one first.
+    """
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(str(name), list(table), n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(table))}.")

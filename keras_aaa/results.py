@@ -6,10 +6,13 @@ import os
 import platform
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import NormalDist
+
+from keras_aaa.hashing import json_hash
 
 PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "cleverhans")
 
@@ -74,6 +77,20 @@ def write_json(path: Path, data: dict) -> None:
             raise
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
+
+
+def cached(folder: Path, key: dict, measure: Callable[[], dict]) -> dict:
+    """Return what `measure` gives, or what it gave for the same key in an earlier run.
+
+    Args:
+        folder: where a file for each key lies.
+        key: whatever the measurement depends on, as JSON has it.
+        measure: returns JSON.
+    """
+    path = folder / f"{json_hash(key)}.json"
+    if not path.exists():
+        write_json(path, {"key": key, "measured": measure()})
+    return json.loads(path.read_text())["measured"]
 
 
 def _commit() -> str | None:

@@ -6,8 +6,7 @@ import numpy as np
 import tensorflow as tf
 from cleverhans.tf2.utils import clip_eta
 
-from keras_aaa.checks import check_number
-from keras_aaa.names import lookup
+from keras_aaa.checks import check_number, lookup
 
 NORMS = {"linf": np.inf, "l2": 2}
 

@@ -5,18 +5,18 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from experiments.aaa_models import Models, Plan, add_robust
+from experiments.aaa.models import Models, Plan, add_robust
+from experiments.aaa.studies import study_for
 from experiments.recipes import recipe_for
-from experiments.runs import Setting, of_zoo, train_in_folder
-from experiments.studies import study_for
-from keras_aaa.models.halves import encoder
+from experiments.train_run import RunContext, from_zoo, train_in_folder
+from keras_aaa.models.surgery import encoder
 from keras_aaa.threat_model import threat_for
 from keras_aaa.training import Loss
 
 
 def test_baselines_that_the_zoo_lacks_are_said_and_left_out(tmp_path, capsys):
     study = dataclasses.replace(study_for("mnist"), baselines=("mnist_madry", "mnist_fc"))
-    setting = Setting("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0)
+    setting = RunContext("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0)
     plan = Plan(
         losses={},
         autoencoder=study.autoencoder,
@@ -35,8 +35,8 @@ def test_baselines_that_the_zoo_lacks_are_said_and_left_out(tmp_path, capsys):
 
 
 def test_behind_a_frozen_encoder_the_decoder_alone_is_trained(tmp_path):
-    setting = Setting("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0)
-    start, classifier = of_zoo("aaa_mnist_ce_mse"), of_zoo("mnist_madry")
+    setting = RunContext("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0)
+    start, classifier = from_zoo("aaa_mnist_ce_mse"), from_zoo("mnist_madry")
     recipe = recipe_for("mnist", "aaa", "smoke")
     trained = train_in_folder(
         setting,
@@ -56,8 +56,8 @@ def test_behind_a_frozen_encoder_the_decoder_alone_is_trained(tmp_path):
 
 
 def test_the_latents_layer_begins_as_the_one_given(tmp_path):
-    setting = Setting("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0)
-    start, classifier = of_zoo("aaa_mnist_ce_mse"), of_zoo("mnist_madry")
+    setting = RunContext("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0)
+    start, classifier = from_zoo("aaa_mnist_ce_mse"), from_zoo("mnist_madry")
     recipe = dataclasses.replace(
         recipe_for("mnist", "aaa", "smoke"), epochs=1, train_examples=128, learning_rate=1e-8
     )

@@ -17,7 +17,7 @@ from art.estimators.classification import TensorFlowV2Classifier
 import zoo
 from keras_aaa import data
 from keras_aaa.attacks import apgd, carlini_wagner, deepfool, fgsm, pgd, square
-from keras_aaa.attacks.logit_losses import ranked_targets
+from keras_aaa.attacks.losses import ranked_targets
 from keras_aaa.threat_model import ThreatModel
 
 EXAMPLES = 200

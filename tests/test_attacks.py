@@ -6,8 +6,8 @@ from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient
 from keras import layers
 
 from keras_aaa.attacks import fgsm, pgd
-from keras_aaa.attacks.logit_losses import cross_entropy
-from keras_aaa.models.fast_copy import FastCopy
+from keras_aaa.attacks.losses import cross_entropy
+from keras_aaa.fast.fast_copy import FastCopy
 from keras_aaa.threat_model import ThreatModel
 
 

@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 
 from keras_aaa.attacks import apgd, fab, pgd, square
-from keras_aaa.attacks.apgd import checkpoints
-from keras_aaa.attacks.fab import onto_plane
-from keras_aaa.attacks.logit_losses import dlr, margin, ranked_targets, targeted_dlr
-from keras_aaa.attacks.square import share
+from keras_aaa.attacks._apgd import checkpoints
+from keras_aaa.attacks._fab import onto_plane
+from keras_aaa.attacks._square import share
+from keras_aaa.attacks.losses import dlr, margin, ranked_targets, targeted_dlr
 from keras_aaa.evaluation import correct
-from keras_aaa.evaluation.autoattack import STAGES, AutoAttack, autoattack
+from keras_aaa.evaluation._autoattack import STAGES, AutoAttack, autoattack
 from keras_aaa.models import build
 from keras_aaa.threat_model import ThreatModel
 
@@ -215,7 +215,7 @@ def test_autoattack_stages_only_lose_examples_and_images_prove_it(fitted, digits
 
 def test_autoattack_resumes_by_blocks(fitted, digits, tmp_path, monkeypatch):
     # By its path: the package offers the function under the module's name.
-    monkeypatch.setattr(importlib.import_module("keras_aaa.evaluation.autoattack"), "BLOCK", 16)
+    monkeypatch.setattr(importlib.import_module("keras_aaa.evaluation._autoattack"), "BLOCK", 16)
     images, labels = digits
     settings = AutoAttack(steps=3, targets=1, queries=10)
     run = {"threat": EASY, "settings": settings}

@@ -11,8 +11,8 @@ from absl.testing import flagsaver
 from experiments.benchmark import __main__ as benchmark
 from experiments.benchmark.contenders import CONTENDERS
 from experiments.benchmark.roofline import multiply_adds, per_image
+from keras_aaa.fast.precision import peak
 from keras_aaa.models import build, defend
-from keras_aaa.models.peak import peak
 
 
 def test_multiply_adds_by_hand():

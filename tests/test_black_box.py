@@ -13,9 +13,8 @@ import tensorflow as tf
 from test_training import TINY, arrays, tiny_train
 
 from keras_aaa.attacks import pgd
-from keras_aaa.black_box import Queries, QueryFailed, black_box
-from keras_aaa.export import export_classifier
-from keras_aaa.rest import rest_query
+from keras_aaa.black_box import Queries, QueryFailed, black_box, rest_query
+from keras_aaa.serving import export_classifier
 from keras_aaa.training import LOSSES, Task
 
 SHAPE, CLASSES = (6, 6, 1), 3

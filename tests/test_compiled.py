@@ -20,7 +20,7 @@ from helpers.small_trainings import RECIPE, THREAT, small_autoencoder, small_cla
 
 from keras_aaa import data
 from keras_aaa.models import build
-from keras_aaa.models.halves import two_headed
+from keras_aaa.models.surgery import two_headed
 from keras_aaa.training import LOSSES, Task
 from keras_aaa.training.compiled import Job, export_training, result
 from keras_aaa.training.compiled.job_files import digest, load_examples

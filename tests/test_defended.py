@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from keras_aaa.models import build, defend
-from keras_aaa.models.softmax import as_logits
+from keras_aaa.models.surgery import as_logits
 
 
 def test_defend_composes_and_shares_the_models(small_autoencoder, small_classifier, digits):

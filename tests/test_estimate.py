@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from experiments.aaa_models import Models, Plan, attacked, measured
+from experiments.aaa.models import Models, Plan, attacked, measured
+from experiments.aaa.studies import Architecture, study_for
 from experiments.estimate import gradients
 from experiments.recipes import recipe_for
-from experiments.runs import Trained
-from experiments.studies import Architecture, study_for
+from experiments.train_run import Trained
 from keras_aaa.models import build, defend
 from keras_aaa.training import LOSSES
 

@@ -14,8 +14,8 @@ from experiments.defences import load_defence, with_logits
 from experiments.examples import threat_of
 from keras_aaa.attacks import fgsm
 from keras_aaa.evaluation.corruptions import CORRUPTIONS
-from keras_aaa.export import export_classifier
 from keras_aaa.models import build
+from keras_aaa.serving import export_classifier
 from keras_aaa.threat_model import ThreatModel, threat_for
 
 

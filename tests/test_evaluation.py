@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 from keras_aaa.attacks import pgd
-from keras_aaa.evaluation import PgdTest, batch_size, correct, craft, robustness, survive_pgd
-from keras_aaa.evaluation.at_once import BATCHES, at_once
+from keras_aaa.evaluation import PgdTest, batch_size, correct, craft, measure, survive_pgd
 from keras_aaa.evaluation.batch_size import fastest_batch
+from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
+from keras_aaa.fast.fast_copy import FastCopy
 from keras_aaa.models import build
-from keras_aaa.models.fast_copy import FastCopy
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_counts_add_up_for_every_batching(fitted, digits, threat, monkeypatch):
     expected = np.argmax(fitted(images), axis=-1) == labels
     assert expected.all()
     for batch in (1, 7, 64, 250):
-        monkeypatch.setattr(robustness, "BATCH", batch)
+        monkeypatch.setattr(measure, "BATCH", batch)
         np.testing.assert_array_equal(correct(fitted, images, labels), expected)
     assert correct(fitted, images[:0], labels[:0]).shape == (0,)
 
@@ -58,13 +58,13 @@ def test_who_is_wrong_without_an_attack_is_not_attacked(fitted, digits, threat, 
     wrong = np.arange(len(labels)) % 3 == 0
     labels = np.where(wrong, (labels + 1) % 10, labels)
     x_adv = pgd(fitted, images, labels, threat=threat, steps=4, step_size=0.05, seed=0)
-    attacked, original = [], robustness.craft
+    attacked, original = [], measure.craft
 
     def spy(attack, x, y, *rest):
         attacked.extend(y.numpy())
         return original(attack, x, y, *rest)
 
-    monkeypatch.setattr(robustness, "craft", spy)
+    monkeypatch.setattr(measure, "craft", spy)
     masks = survive_pgd(fitted, images, labels, threat=threat, test=PgdTest((4,), 0.05))
     np.testing.assert_array_equal(masks[None], ~wrong)
     np.testing.assert_array_equal(attacked, labels[~wrong])
@@ -86,7 +86,7 @@ def test_survivors_do_not_depend_on_the_batch(fitted, digits, threat, monkeypatc
     images, labels = digits
     masks = []
     for batch in (5, 16, 64):
-        monkeypatch.setattr(robustness, "fastest_batch", lambda run, examples, b=batch: b)
+        monkeypatch.setattr(measure, "fastest_batch", lambda run, examples, b=batch: b)
         found = survive_pgd(fitted, images, labels, threat=threat, test=PgdTest((2, 4), 0.05))
         masks.append(found)
     for steps in (2, 4):
@@ -109,13 +109,13 @@ def test_the_fastest_batch_is_the_last_that_paid(monkeypatch):
 def test_bfloat16_crafts_nearly_the_same_but_never_scores(fitted, digits, threat, monkeypatch):
     images, labels = digits
     scored = []
-    original = robustness.correct
+    original = measure.correct
 
     def spy(defence, *arguments):
         scored.append(defence)
         return original(defence, *arguments)
 
-    monkeypatch.setattr(robustness, "correct", spy)
+    monkeypatch.setattr(measure, "correct", spy)
     test = PgdTest((10,), 0.05)
     exact = survive_pgd(fitted, images, labels, threat=threat, test=test)[10]
     rounded = survive_pgd(fitted, images, labels, threat=threat, test=test, precision="bfloat16")[
@@ -137,10 +137,10 @@ def test_batches_side_by_side_keep_their_order_and_fail_as_one():
         met.wait(timeout=30)  # passes only if two are at work at the same time
         return item**2
 
-    assert list(at_once(work, [3, 1, 2, 5])) == [9, 1, 4, 25]
-    assert list(at_once(lambda item: item, [7])) == [7]
+    assert list(map_threaded(work, [3, 1, 2, 5])) == [9, 1, 4, 25]
+    assert list(map_threaded(lambda item: item, [7])) == [7]
     with pytest.raises(ZeroDivisionError):
-        list(at_once(lambda item: 1 / item, [1, 0, 2]))
+        list(map_threaded(lambda item: 1 / item, [1, 0, 2]))
 
 
 def test_crafted_images_are_those_of_one_batch_after_the_other(small_classifier, digits, threat):

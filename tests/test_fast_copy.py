@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_aaa.fast.fast_copy import FastCopy, fast_copy
 from keras_aaa.models import ARCHITECTURES, build, defend
-from keras_aaa.models.fast_copy import FastCopy, fast_copy
 
 # The joint network has two outputs; it is attacked by its half.
 OF_ONE_OUTPUT = [name for name in ARCHITECTURES if name != "joint_network"]

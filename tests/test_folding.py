@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from keras_aaa.fast.fast_copy import FastCopy
+from keras_aaa.fast.folding import foldable, folded, leaves
 from keras_aaa.models import build, defend
-from keras_aaa.models.fast_copy import FastCopy
-from keras_aaa.models.folding import foldable, folded, leaves
 
 
 def _randomised(model):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import zoo
 from keras_aaa.attacks import ATTACKS
-from keras_aaa.attacks.norms import ONLY_NORM
+from keras_aaa.attacks._engine.norms import ONLY_NORM
 from keras_aaa.evaluation import AutoAttack, PgdTest, autoattack, correct, survive_pgd
 from keras_aaa.evaluation.corruptions import survive_corruptions
 from keras_aaa.models import ARCHITECTURES, build, defend

@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.models import build
-from keras_aaa.models.half import SMALL, is_half, round_kernels
+from keras_aaa.models.float16 import SMALL, fits_float16, round_kernels
 
 SIZES = {"latent": 4}  # some of its kernels are small, some are not
 
@@ -19,7 +19,7 @@ def test_large_kernels_are_rounded_and_nothing_else():
         assert np.abs(new - old).max() <= 2**-12  # half a unit of ten binary digits below 1
     # What reads the image keeps its thresholds.
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
-    assert not is_half(before[0]) and any(is_half(w) for w in model.get_weights())
+    assert not fits_float16(before[0]) and any(fits_float16(w) for w in model.get_weights())
 
 
 def test_what_float16_cannot_hold_stays():
@@ -30,6 +30,8 @@ def test_what_float16_cannot_hold_stays():
     model.set_weights(weights)
     round_kernels(model)
     np.testing.assert_array_equal(model.get_weights()[large], weights[large])
-    assert not is_half(weights[large]) and not is_half(np.full((2, 2), 1 + 2**-12, np.float32))
-    assert is_half(tf.Variable([[1.0, 0.5]])) and not is_half(tf.Variable([1.0]))
-    assert not is_half(np.float32([[1.0], [0.1]]))  # the first row alone says nothing
+    assert not fits_float16(weights[large]) and not fits_float16(
+        np.full((2, 2), 1 + 2**-12, np.float32)
+    )
+    assert fits_float16(tf.Variable([[1.0, 0.5]])) and not fits_float16(tf.Variable([1.0]))
+    assert not fits_float16(np.float32([[1.0], [0.1]]))  # the first row alone says nothing

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_aaa.models import build
-from keras_aaa.models.halves import AUTOENCODERS, LATENT_CLASSIFIER, decoder, encoder, two_headed
+from keras_aaa.models.surgery import AUTOENCODERS, LATENT_CLASSIFIER, decoder, encoder, two_headed
 
 SMALL = {
     "conv_dense_autoencoder": {"width": 4, "latent": 6},

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from keras_aaa import data
 from keras_aaa.attacks import pgd
-from keras_aaa.export import export_classifier
 from keras_aaa.knn import (
     build_bank,
     exact_search,
@@ -21,7 +20,8 @@ from keras_aaa.knn import (
     reduce_bank,
 )
 from keras_aaa.models import build
-from keras_aaa.models.halves import decoder, encoder
+from keras_aaa.models.surgery import decoder, encoder
+from keras_aaa.serving import export_classifier
 
 EXAMPLES, K = 300, 5
 

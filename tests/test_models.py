@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from keras_aaa.fast.precision import choose_precision
 from keras_aaa.models import ARCHITECTURES, build
-from keras_aaa.models.precision import choose_precision
 
 
 def table(model):

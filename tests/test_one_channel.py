@@ -5,11 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_aaa.models.one_channel import (
-    OneChannelConv2D,
-    OneFilterConv2DTranspose,
-    one_channel_layer,
-)
+from keras_aaa.fast.one_channel import OneChannelConv2D, OneFilterConv2DTranspose, one_channel_layer
 
 
 def _both(inputs, layer, fast_class):

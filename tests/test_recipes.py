@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.aaa.studies import STUDIES
 from experiments.paper import paper_accuracy
 from experiments.recipes import RECIPE_NAMES, RECIPES, recipe_for, weighed
 from experiments.revisiting.roles import ROLES
 from experiments.revisiting.study import STUDIES as REVISITING
-from experiments.studies import STUDIES
 from experiments.tables import TITLES
 from keras_aaa.models import ARCHITECTURES, build
 from keras_aaa.threat_model import threat_for

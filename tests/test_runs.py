@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from experiments.runs import Setting, Trained, train_in_folder
-from experiments.studies import Architecture
+from experiments.aaa.studies import Architecture
+from experiments.train_run import RunContext, Trained, train_in_folder
 from keras_aaa import data
 from keras_aaa.models import build
 from keras_aaa.threat_model import threat_for
@@ -41,7 +41,7 @@ def _train(
 ) -> Trained:
     classifier = zoo.load("mnist_fc")
     return train_in_folder(
-        Setting("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0),
+        RunContext("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0),
         "wide",
         architecture,
         recipe,

@@ -12,10 +12,9 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from keras_aaa.export import export_defence
 from keras_aaa.models import build, defend
-from keras_aaa.models.half import round_kernels
-from keras_aaa.serving import WARM_UP_BATCHES, export_for_serving
+from keras_aaa.models.float16 import round_kernels
+from keras_aaa.serving import WARM_UP_BATCHES, export_defence, export_for_serving
 
 
 @pytest.fixture(scope="module")

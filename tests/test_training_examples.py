@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from keras_aaa import data
+from keras_aaa.inputs import training_examples
 from keras_aaa.training import LOSSES, Recipe, Task, train
-from keras_aaa.training.examples import training_examples
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((40, 28, 28, 1), np.float32)

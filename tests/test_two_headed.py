@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_aaa.fast.precision import POLICIES
 from keras_aaa.models import build
-from keras_aaa.models.halves import LATENT_CLASSIFIER, encoder, two_headed
-from keras_aaa.models.precision import POLICIES
+from keras_aaa.models.surgery import LATENT_CLASSIFIER, encoder, two_headed
 from keras_aaa.threat_model import threat_for
 from keras_aaa.training import LOSSES, Recipe, Task
 from keras_aaa.training.step import make_step

@@ -13,7 +13,7 @@ import pytest
 from helpers import commands
 from helpers.loopback import WORKER, start, supervise, wait
 
-from keras_aaa.training.distribution import RESTART, choose_strategy, share, total
+from keras_aaa.training.distribution import RESTART, choose_strategy, sum_over_workers, worker_slice
 
 LONG = ("--examples=2400", "--epochs=3", "--checkpoint_seconds=1", "--eps=0.1")
 
@@ -175,8 +175,8 @@ def test_newest_checkpoint_lost(lost, tmp_path):
 
 def test_a_single_process_has_all_the_work():
     strategy = choose_strategy("default")
-    np.testing.assert_array_equal(share(strategy, 7), np.arange(7))
-    np.testing.assert_array_equal(total(strategy, [1.5, 2.0]), [1.5, 2.0])
+    np.testing.assert_array_equal(worker_slice(strategy, 7), np.arange(7))
+    np.testing.assert_array_equal(sum_over_workers(strategy, [1.5, 2.0]), [1.5, 2.0])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import zoo
 from keras_aaa.models import build, defend
-from keras_aaa.models.half import round_kernels
+from keras_aaa.models.float16 import round_kernels
 
 
 def card(**changes):

@@ -10,7 +10,7 @@ from experiments import report
 from experiments.defences import load_defence
 from keras_aaa import data
 from zoo import index, store
-from zoo.integrity import verify_artefact
+from zoo.card import verified_card
 from zoo.verify import verify_card
 
 NAMES = zoo.list_models()
@@ -34,7 +34,7 @@ def test_the_whole_zoo_is_under_200_megabytes():
 @pytest.mark.parametrize("name", NAMES)
 def test_cards_are_complete(name):
     found = store.find(name)
-    card = verify_artefact(found.folder(), found.card_sha256)
+    card = verified_card(found.folder(), found.card_sha256)
     assert card.name == name and card.threat["eps"] > 0
     assert card.training["command"].startswith("python -m experiments.")
     assert card.training["recipe"]["seed"] >= 0 and len(card.provenance["commit"]) >= 40

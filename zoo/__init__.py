@@ -9,11 +9,11 @@ from pathlib import Path
 
 import keras
 
+from keras_aaa.hashing import IntegrityError
 from zoo import artefact, store
 from zoo.card import Card, Measurement, Model, check_name
 from zoo.fetch import FetchError
 from zoo.index import describe
-from zoo.integrity import IntegrityError
 
 __all__ = [
     "Card",

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import zoo
-from keras_aaa.names import lookup
+from keras_aaa.checks import lookup
 from keras_aaa.threat_model import NORMS
 from zoo import index, store
 from zoo.archive import pack

@@ -11,11 +11,11 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_aaa.export import export_classifier, export_defence
+from keras_aaa.hashing import folder_hashes
 from keras_aaa.models import build
 from keras_aaa.results import write_json
-from zoo.card import Card, Measurement
-from zoo.integrity import CARD, hashes, verify_artefact
+from keras_aaa.serving import export_classifier, export_defence
+from zoo.card import CARD, Card, Measurement, verified_card
 
 
 def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: Path) -> Card:
@@ -51,7 +51,7 @@ def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: 
             export_classifier(model, temporary)
         else:
             export_defence(model, classifier, temporary)
-        card = dataclasses.replace(card, files=hashes(temporary))
+        card = dataclasses.replace(card, files=folder_hashes(temporary))
         write_json(temporary / CARD, card.to_json())
         os.chmod(temporary, 0o755)
         os.replace(temporary, folder)
@@ -63,7 +63,7 @@ def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: 
 
 def add_measurements(folder: Path, measured: Sequence[Measurement]) -> Card:
     """Write measurements onto an artefact's card; one of the same attack is replaced."""
-    card = verify_artefact(folder)
+    card = verified_card(folder)
     key = attrgetter("defended", "attack", "steps")
     new = {key(m): m for m in measured}
     kept = tuple(m for m in card.measured if key(m) not in new)
@@ -94,7 +94,7 @@ def read(
     Raises:
         ValueError: if a file is damaged, or the weights do not fit the architecture.
     """
-    card = verify_artefact(folder, card_sha256)
+    card = verified_card(folder, card_sha256)
     described = getattr(card, part)
     model = build(described.architecture, **described.sizes)
     collection = "classifier" if part == "classifier" else card.kind

@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keras_aaa.hashing import check_hashes
+
 SCHEMA = 1
+CARD = "card.json"
 KINDS = ("autoencoder", "classifier")
 NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 VERSION = re.compile(r"[1-9][0-9]{0,5}")
@@ -157,6 +160,24 @@ class Card:
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not JSON: {error}.") from error
         return cls.from_json(data)
+
+
+def verified_card(folder: Path, card_sha256: str | None = None) -> Card:
+    """Return the card of an artefact, every file of which has been verified.
+
+    Args:
+        folder: the artefact.
+        card_sha256: the index's hash of card.json, or None for a zoo without an index.
+
+    Raises:
+        IntegrityError: if a file is missing or is not the one that was published.
+        ValueError: if the card cannot be read.
+    """
+    if card_sha256 is not None:
+        check_hashes(folder, {CARD: card_sha256})
+    card = Card.read(folder / CARD)
+    check_hashes(folder, card.files)
+    return card
 
 
 def check_name(name: str) -> str:

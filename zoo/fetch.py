@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import keras
 
+from keras_aaa.hashing import IntegrityError, file_hash
 from zoo.archive import unpack
-from zoo.index import Entry
-from zoo.integrity import IntegrityError, sha256, verify_artefact
+from zoo.card import verified_card
+from zoo.index import IndexEntry
 
 URL_VARIABLE = "KERAS_AAA_ZOO_URL"
 CACHE_VARIABLE = "KERAS_AAA_ZOO_CACHE"
@@ -26,7 +27,7 @@ def cache() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/keras_aaa/zoo").expanduser()
 
 
-def fetch(name: str, version: int, entry: Entry) -> Path:
+def fetch(name: str, version: int, entry: IndexEntry) -> Path:
     """Return cache()/name/version, fetched from <KERAS_AAA_ZOO_URL>/<name>-<version>.tar if absent.
 
     Several processes may fetch at once: each downloads into a folder of its own, the first that is
@@ -59,7 +60,7 @@ def fetch(name: str, version: int, entry: Entry) -> Path:
         unpacked = temporary / "unpacked"
         unpacked.mkdir()
         unpack(archive, unpacked)
-        verify_artefact(unpacked, entry.card_sha256)
+        verified_card(unpacked, entry.card_sha256)
         try:
             os.rename(unpacked, folder)
         except OSError:
@@ -78,7 +79,7 @@ def _download(url: str, folder: Path, expected: str) -> Path:
     # Keras turns every HTTP and URL error into a plain Exception that names the address.
     except Exception as error:
         raise FetchError(f"{url} could not be fetched: {error}") from error
-    found = sha256(Path(path))
+    found = file_hash(Path(path))
     if found != expected:
         size = Path(path).stat().st_size
         raise IntegrityError(

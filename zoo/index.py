@@ -5,17 +5,17 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from keras_aaa.hashing import file_hash
 from keras_aaa.results import write_json
 from zoo.archive import pack
-from zoo.card import Card
-from zoo.integrity import CARD, sha256
+from zoo.card import CARD, Card
 from zoo.pages import model_page, zoo_page
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Entry:
+class IndexEntry:
     """One version of one artefact.
 
     Args:
@@ -39,7 +39,7 @@ def describe(card: Card) -> dict:
     return {"kind": card.kind, "dataset": card.dataset, "threat": norm}
 
 
-def read_index(path: Path) -> dict[str, dict[int, Entry]]:
+def read_index(path: Path) -> dict[str, dict[int, IndexEntry]]:
     """Return name -> version -> entry; empty where there is no index.
 
     Raises:
@@ -51,7 +51,7 @@ def read_index(path: Path) -> dict[str, dict[int, Entry]]:
     if data["schema"] > SCHEMA:
         raise ValueError(f"{path} has schema {data['schema']}; this version reads up to {SCHEMA}.")
     return {
-        name: {int(version): Entry(**entry) for version, entry in versions.items()}
+        name: {int(version): IndexEntry(**entry) for version, entry in versions.items()}
         for name, versions in data["models"].items()
     }
 
@@ -64,11 +64,11 @@ def build_index(root: Path) -> dict:
         with tempfile.TemporaryDirectory() as temporary:
             archive = Path(temporary) / "archive.tar"
             pack(folder, archive)
-            entry = Entry(
+            entry = IndexEntry(
                 **describe(card),
                 bytes=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()),
-                card_sha256=sha256(path),
-                archive_sha256=sha256(archive),
+                card_sha256=file_hash(path),
+                archive_sha256=file_hash(archive),
             )
         models.setdefault(card.name, {})[str(card.version)] = asdict(entry)
     return {"schema": SCHEMA, "models": models}

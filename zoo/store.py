@@ -4,24 +4,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_aaa.names import lookup
-from zoo.card import Card, check_name, check_version
+from keras_aaa.checks import lookup
+from keras_aaa.hashing import check_hashes
+from zoo.card import CARD, Card, check_name, check_version
 from zoo.fetch import cache, fetch
-from zoo.index import Entry, read_index
-from zoo.integrity import CARD, verify
+from zoo.index import IndexEntry, read_index
 
 ROOT = Path(__file__).parent / "models"
 INDEX = Path(__file__).parent / "index.json"
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelVersion:
     """One version of an artefact; `entry` is its line in the index, None for a private zoo."""
 
     name: str
     version: int
     root: Path
-    entry: Entry | None
+    entry: IndexEntry | None
 
     def folder(self) -> Path:
         """Return the artefact's folder, fetched if it is not at hand. Raises as fetch() does."""
@@ -44,11 +44,11 @@ class Found:
         """Return the card, verified against the index."""
         folder = self.folder()
         if self.card_sha256:
-            verify(folder, {CARD: self.card_sha256})
+            check_hashes(folder, {CARD: self.card_sha256})
         return Card.read(folder / CARD)
 
 
-def find(name: str, version: int | None = None, root: Path | str | None = None) -> Found:
+def find(name: str, version: int | None = None, root: Path | str | None = None) -> ModelVersion:
     """Return the artefact of that name and version, the newest by default.
 
     Args:
@@ -73,25 +73,25 @@ def next_version(name: str) -> int:
     return 1 + max(_known(None).get(check_name(name), {0: None}))
 
 
-def newest(root: Path | str | None = None) -> Iterator[Found]:
+def newest(root: Path | str | None = None) -> Iterator[ModelVersion]:
     """Yield the newest version of every artefact, sorted by name."""
     for _, versions in sorted(_known(root).items()):
         yield versions[max(versions)]
 
 
-def _known(root: Path | str | None) -> dict[str, dict[int, Found]]:
+def _known(root: Path | str | None) -> dict[str, dict[int, ModelVersion]]:
     if root is None:
         return {
-            name: {v: Found(name, v, ROOT, entry) for v, entry in versions.items()}
+            name: {v: ModelVersion(name, v, ROOT, entry) for v, entry in versions.items()}
             for name, versions in read_index(INDEX).items()
         }
     if not Path(root).is_dir():
         raise ValueError(f"root: {root} is not a folder.")
-    known: dict[str, dict[int, Found]] = {}
+    known: dict[str, dict[int, ModelVersion]] = {}
     for path in Path(root).glob(f"*/*/{CARD}"):
         name, version = path.parent.parent.name, path.parent.name
         if version.isdigit():
-            found = Found(name, int(version), Path(root), None)
+            found = ModelVersion(name, int(version), Path(root), None)
             known.setdefault(name, {})[int(version)] = found
     if not known:
         raise ValueError(f"root: no <name>/<version>/{CARD} lies in {root}.")

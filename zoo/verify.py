@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from keras_aaa import data, defend
+from keras_aaa.checks import lookup
 from keras_aaa.evaluation import PgdTest, autoattack, correct, survive_pgd
-from keras_aaa.models.precision import choose_precision
-from keras_aaa.names import lookup
+from keras_aaa.fast.precision import choose_precision
 from keras_aaa.results import Accuracy
 from keras_aaa.threat_model import ThreatModel
 from zoo import artefact, store
@@ -40,7 +40,7 @@ class Check:
 
 
 def verify_card(
-    found: store.Found,
+    found: store.ModelVersion,
     *,
     examples: int | None = None,
     attack: str = "pgd",
@@ -118,7 +118,7 @@ def _precision(claims) -> str:
     return choose_precision("auto") if crafted == {"bfloat16"} else "float32"
 
 
-def _defence(found: store.Found, card: Card, defended: str) -> keras.Model:
+def _defence(found: store.ModelVersion, card: Card, defended: str) -> keras.Model:
     """The classifier of that name behind the artefact's autoencoder, or the classifier itself."""
 
     def read(part: str) -> keras.Model:

@@ -31,9 +31,9 @@ from experiments.benchmark.subject import Subject, load_subject
 from experiments.benchmark.tables import tables
 from experiments.console import command_line, friendly, print_tables
 from keras_aaa.evaluation import correct
+from keras_aaa.fast.precision import peak
 from keras_aaa.figures import bar_chart
-from keras_aaa.models.fingerprint import fingerprint
-from keras_aaa.models.peak import peak
+from keras_aaa.hashing import weights_hash
 from keras_aaa.results import Accuracy, provenance, write_json
 
 FLAGS = flags.FLAGS
@@ -88,7 +88,7 @@ def _run_job(name: str, job: Job, peaks: dict[str, float], console: Console) -> 
     work = per_image(job.kind, job.steps, multiply_adds(subject.defence))
     chosen = {k: c for k, c in CONTENDERS[job.kind].items() if k in (FLAGS.contenders or [k])}
     key = {
-        "weights": fingerprint(subject.defence),
+        "weights": weights_hash(subject.defence),
         "job": asdict(job),
         "examples": FLAGS.examples,
         "batch_sizes": FLAGS.batch_sizes,

@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from keras_aaa.names import lookup
+from keras_aaa.checks import lookup
 
 _TENSORFLOW = "experiments.benchmark.in_tensorflow"
 _TORCH = "experiments.benchmark.in_torch"

@@ -13,9 +13,9 @@ from experiments.benchmark.jobs import Job
 from experiments.benchmark.subject import Subject
 from keras_aaa.attacks import pgd
 from keras_aaa.evaluation import craft
+from keras_aaa.fast.fast_copy import fast_copy
+from keras_aaa.fast.precision import POLICIES
 from keras_aaa.models import build
-from keras_aaa.models.fast_copy import fast_copy
-from keras_aaa.models.precision import POLICIES
 from keras_aaa.training import LOSSES, Task
 from keras_aaa.training.step import make_step
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from keras_aaa.names import lookup
+from keras_aaa.checks import lookup
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How much work a model is: its multiply-adds. The machine's peak is keras_aaa.models.peak."""
+"""How much work a model is: its multiply-adds. The machine's peak is keras_aaa.fast.precision."""
 
 import math
 

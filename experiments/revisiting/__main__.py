@@ -22,6 +22,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments import common_flags
+from experiments.aaa.studies import Architecture
 from experiments.cards import artefact_card, save
 from experiments.common_flags import (
     define_recipe_flags,
@@ -44,14 +45,13 @@ from experiments.revisiting.results import (
 from experiments.revisiting.roles import ROLES
 from experiments.revisiting.study import Attack, Study, study_for
 from experiments.revisiting.tables import tables
-from experiments.runs import Trained
-from experiments.studies import Architecture
+from experiments.train_run import Trained
 from keras_aaa import data
+from keras_aaa.checks import lookup
+from keras_aaa.fast.precision import POLICIES
 from keras_aaa.figures import line_chart
 from keras_aaa.models import build
 from keras_aaa.models.joint import classifying_half
-from keras_aaa.models.precision import POLICIES
-from keras_aaa.names import lookup
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training.recipe import AUTOENCODER_FIELDS

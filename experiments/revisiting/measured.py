@@ -9,13 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.attack_specs import is_seeded
-from experiments.kept import digest, kept
 from experiments.revisiting.study import PARAMETERS, PGD_STEPS, Attack
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.evaluation import autoattack, correct, craft
-from keras_aaa.models.fast_copy import fast_copy
-from keras_aaa.models.fingerprint import fingerprint
-from keras_aaa.results import Accuracy
+from keras_aaa.fast.fast_copy import fast_copy
+from keras_aaa.hashing import json_hash, weights_hash
+from keras_aaa.results import Accuracy, cached
 from keras_aaa.threat_model import ThreatModel
 
 IMAGES = "images"  # the folder of adversarial images, in that of the results
@@ -50,7 +49,7 @@ def measured(
         precision: "float32" or "bfloat16", of crafting; scored in float32. Attacks without a bound
             end just beyond a decision's edge, which bfloat16 puts elsewhere: they craft in float32.
     """
-    key = _crafting(attack, crafted_on, len(labels), precision) | {"target": fingerprint(target)}
+    key = _crafting(attack, crafted_on, len(labels), precision) | {"target": weights_hash(target)}
 
     def measure():
         x_adv = _adversarial(attack, crafted_on, images, labels, folder, precision)
@@ -59,7 +58,7 @@ def measured(
         length = float(np.linalg.norm(moved, axis=1).mean())
         return Accuracy(int(stands.sum()), len(stands)).to_json() | {"mean_l2": length}
 
-    return kept(folder, key, measure)
+    return cached(folder, key, measure)
 
 
 def standing(
@@ -84,8 +83,8 @@ def gradient_amplitude(defence: keras.Model, images, folder: Path) -> dict:
     sum of the probabilities would be 0), divided by its number of entries, which is what brings it
     to the printed magnitude; times pixels * classes it is the norm itself.
     """
-    key = {"amplitude": fingerprint(defence), "examples": len(images)}
-    return kept(folder, key, lambda: {"value": _amplitude(defence, images)})
+    key = {"amplitude": weights_hash(defence), "examples": len(images)}
+    return cached(folder, key, lambda: {"value": _amplitude(defence, images)})
 
 
 def _amplitude(defence, images) -> float:
@@ -125,7 +124,7 @@ def _crafting(attack: Attack, model, examples: int, precision: str) -> dict:
     return {
         "attack": dataclasses.asdict(attack),
         "parameters": parameters(attack),
-        "crafted_on": fingerprint(model),
+        "crafted_on": weights_hash(model),
         "precision": _precision(attack, precision),
         "examples": examples,
     }
@@ -135,7 +134,7 @@ def _adversarial(attack: Attack, model, images, labels, folder: Path, precision:
     """The images crafted on the model, which those kept for another target are too."""
     if attack.name == "clean":
         return images
-    name = digest(_crafting(attack, model, len(labels), precision))
+    name = json_hash(_crafting(attack, model, len(labels), precision))
     path = folder / IMAGES / f"{name}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

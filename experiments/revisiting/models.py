@@ -9,7 +9,7 @@ import keras
 import zoo
 from experiments.revisiting.roles import DEFENCES, ROLES
 from experiments.revisiting.study import Study
-from experiments.runs import Setting, Trained, of_zoo, train_in_folder
+from experiments.train_run import RunContext, Trained, from_zoo, train_in_folder
 from keras_aaa.models import defend
 from keras_aaa.models.joint import classifying_half
 from keras_aaa.threat_model import ThreatModel
@@ -28,7 +28,7 @@ class Models:
         from_zoo: take the first seed's models from the zoo where the study names them there.
     """
 
-    setting: Setting
+    setting: RunContext
     study: Study
     recipes: Mapping[str, Recipe]
     threat: ThreatModel
@@ -43,7 +43,7 @@ class Models:
         name = self.study.zoo.get(role)
         if self.from_zoo and seed == 0 and name in zoo.list_models():
             print(f"{role}_seed0: {name} of the zoo.")
-            self._trained[role, seed] = of_zoo(name)
+            self._trained[role, seed] = from_zoo(name)
         else:
             what = ROLES[role]
             # Only its accuracy is looked at while an autoencoder trains.

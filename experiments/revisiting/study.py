@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
+from experiments.aaa.studies import Architecture
 from experiments.revisiting.roles import ROLES
-from experiments.studies import Architecture
-from keras_aaa.names import lookup
+from keras_aaa.checks import lookup
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
 """Attacks: functions attack(model, images, labels, *, threat, ...) -> adversarial images."""
 
-from keras_aaa.attacks.apgd import apgd
-from keras_aaa.attacks.carlini_wagner import carlini_wagner
-from keras_aaa.attacks.deepfool import deepfool
-from keras_aaa.attacks.fab import fab
-from keras_aaa.attacks.fgsm import fgsm
-from keras_aaa.attacks.noise import random_noise
-from keras_aaa.attacks.pgd import pgd
-from keras_aaa.attacks.spsa import spsa
-from keras_aaa.attacks.square import square
-from keras_aaa.attacks.wrappers import bpda, eot
+from keras_aaa.attacks._apgd import apgd
+from keras_aaa.attacks._carlini_wagner import carlini_wagner
+from keras_aaa.attacks._deepfool import deepfool
+from keras_aaa.attacks._fab import fab
+from keras_aaa.attacks._fgsm import fgsm
+from keras_aaa.attacks._pgd import pgd
+from keras_aaa.attacks._random_noise import random_noise
+from keras_aaa.attacks._spsa import spsa
+from keras_aaa.attacks._square import square
+from keras_aaa.attacks._wrappers import bpda, eot
 
 ATTACKS = {
     "apgd": apgd,

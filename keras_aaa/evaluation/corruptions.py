@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.attacks.compiled import check_batch
-from keras_aaa.evaluation.robustness import correct
-from keras_aaa.names import lookup
+from keras_aaa.checks import lookup
+from keras_aaa.evaluation.measure import correct
+from keras_aaa.inputs import check_batch
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALLEST = 4  # pixels a side: the widest blur mirrors so many at the edges

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.attacks import fgsm, pgd, random_noise
-from keras_aaa.attacks.compiled import compiled
-from keras_aaa.attacks.logit_losses import cross_entropy
-from keras_aaa.attacks.loop import loss_and_gradient
-from keras_aaa.evaluation.robustness import correct, logits_in_batches
-from keras_aaa.models.softmax import are_probabilities
+from keras_aaa.attacks._engine.compilation import compiled
+from keras_aaa.attacks._engine.loop import loss_and_gradient
+from keras_aaa.attacks.losses import cross_entropy
+from keras_aaa.evaluation.measure import correct, logits_in_batches
+from keras_aaa.models.surgery import are_probabilities
 from keras_aaa.threat_model import ThreatModel
 
 STRONGER_STEPS, RESTARTS, NOISE_DRAWS = 2, 3, 5

@@ -1,15 +1,13 @@
 """kNN reconstruction. Paper: AAA, section "kNN Reconstruction", Tables 9 and 10."""
 
-from keras_aaa.knn.approximate import approximate_search, recall
-from keras_aaa.knn.bank import Bank, build_bank
+from keras_aaa.knn.bank import Bank, build_bank, reduce_bank
 from keras_aaa.knn.defence import (
     KnnReconstruction,
     knn_attackable,
     knn_defend,
     knn_reconstruction,
 )
-from keras_aaa.knn.exact import MEMORY, Search, exact_search, rank
-from keras_aaa.knn.pca import reduce_bank
+from keras_aaa.knn.search import MEMORY, Search, approximate_search, exact_search, rank, recall
 
 __all__ = [
     "MEMORY",

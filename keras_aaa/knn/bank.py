@@ -1,5 +1,6 @@
-"""Bank: the latent vectors of a training set."""
+"""Banks of latent vectors of a training set, whole or as principal components."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import keras
@@ -7,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.checks import check_number
-from keras_aaa.models.fingerprint import fingerprint
-from keras_aaa.models.halves import decoder, encoder
+from keras_aaa.hashing import weights_hash
+from keras_aaa.models.surgery import decoder, encoder
 
 ENCODE_BATCH = 250
 
@@ -20,7 +21,7 @@ class Bank:
     Args:
         latents: float32 variable [n, d].
         shape: of one latent as the decoder takes it.
-        fingerprint: of the autoencoder that made them.
+        weights_hash: of the autoencoder that made them.
         dataset: name of the data set.
         mean, components: float32 [full] and [full, d] of a reduced bank (see reduce_bank); None for
             a whole one.
@@ -28,7 +29,7 @@ class Bank:
 
     latents: tf.Variable
     shape: tuple[int, ...]
-    fingerprint: str
+    weights_hash: str
     dataset: str
     mean: tf.Tensor | None = None
     components: tf.Tensor | None = None
@@ -90,7 +91,7 @@ def build_bank(
         done += len(batch)
     if done < examples:
         raise ValueError(f"examples: expected {done} at the most, got {examples}.")
-    return Bank(latents, tuple(shape), fingerprint(autoencoder), dataset)
+    return Bank(latents, tuple(shape), weights_hash(autoencoder), dataset)
 
 
 def _check_images(images: tf.data.Dataset, shape: tuple[int, ...]) -> None:
@@ -112,3 +113,44 @@ def _free_memory() -> float:
     except (OSError, KeyError):
         return float("inf")
     return 1024 * float(kilobytes)
+
+
+OVERSAMPLED, PASSES = 16, 2
+
+
+def reduce_bank(bank: Bank, dimensions: int, seed: int = 0) -> Bank:
+    """Return the bank projected onto its first principal components.
+
+    Halko, Martinsson and Tropp 2011, "Finding Structure with Randomness", algorithm 4.4. The bank
+    is read a few times and never copied; drop it afterwards to free its memory.
+
+    Args:
+        bank: a whole one.
+        dimensions: how many components to keep, 1 to the smaller side of the bank.
+        seed: of the random start.
+
+    Raises:
+        ValueError: for more dimensions than there are, or a bank that is reduced already.
+    """
+    if bank.components is not None:
+        raise ValueError("bank: it is reduced already.")
+    rows, width = bank.latents.shape
+    check_number("dimensions", dimensions, 1, min(rows, width), whole=True)
+    sampled = min(dimensions + OVERSAMPLED, rows, width)
+    mean = tf.reduce_mean(bank.latents, axis=0)
+
+    def times(q):
+        return tf.matmul(bank.latents, q) - tf.tensordot(mean, q, 1)
+
+    def transposed_times(y):
+        product = tf.matmul(bank.latents, y, transpose_a=True)
+        return product - mean[:, None] * tf.reduce_sum(y, axis=0)
+
+    q = tf.linalg.qr(tf.random.stateless_normal((width, sampled), (seed, 0))).q
+    for _ in range(PASSES):
+        q = tf.linalg.qr(transposed_times(tf.linalg.qr(times(q)).q)).q
+    y = times(q)
+    _, vectors = tf.linalg.eigh(tf.matmul(y, y, transpose_a=True))
+    turn = vectors[:, ::-1][:, :dimensions]  # eigh gives the largest last
+    latents = tf.Variable(tf.matmul(y, turn), trainable=False, name="bank")
+    return dataclasses.replace(bank, latents=latents, mean=mean, components=tf.matmul(q, turn))

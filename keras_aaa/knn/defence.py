@@ -7,15 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.attacks.wrappers import bpda
-from keras_aaa.checks import check_number
+from keras_aaa.attacks._wrappers import bpda
+from keras_aaa.checks import check_number, lookup
+from keras_aaa.hashing import weights_hash
 from keras_aaa.knn.bank import Bank
-from keras_aaa.knn.exact import Search, exact_search
-from keras_aaa.models.defended import defend
-from keras_aaa.models.fingerprint import fingerprint
-from keras_aaa.models.halves import decoder, encoder
-from keras_aaa.models.softmax import as_logits
-from keras_aaa.names import lookup
+from keras_aaa.knn.search import Search, exact_search
+from keras_aaa.models.surgery import as_logits, decoder, defend, encoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +72,7 @@ def knn_reconstruction(
 
 
 def _check_bank(autoencoder: keras.Model, bank: Bank) -> None:
-    if bank.fingerprint != fingerprint(autoencoder):
+    if bank.weights_hash != weights_hash(autoencoder):
         raise ValueError(
             f"bank: it was made of {bank.dataset} by another autoencoder than this "
             f"{autoencoder.name}; build one with it."

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import keras
 
-from keras_aaa.models import autoencoders, classifiers, halves, joint, lenet, mixer, resnet, vgg
-from keras_aaa.names import lookup
+from keras_aaa.checks import lookup
+from keras_aaa.models import autoencoders, classifiers, joint, lenet, mixer, resnet, surgery, vgg
 
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "conv_dense_autoencoder": autoencoders.conv_dense_autoencoder,
@@ -23,7 +23,7 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "lenet5": lenet.lenet5,
     "lenet_like": lenet.lenet_like,
     "mixer": mixer.mlp_mixer,
-    "encoder_classifier": halves.encoder_classifier,
+    "encoder_classifier": surgery.encoder_classifier,
     "joint_network": joint.joint_network,
     "latent_classifier": joint.latent_classifier,
 }

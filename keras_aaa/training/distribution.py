@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.names import lookup
+from keras_aaa.checks import lookup
 
 STRATEGIES = ("auto", "default", "mirrored", "multiworker", "tpu")
 START_SECONDS = 300.0  # how long workers wait for each other at the start
@@ -145,13 +145,13 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return worker_index(strategy)[0] == 0
 
 
-def share(strategy: tf.distribute.Strategy, examples: int) -> np.ndarray:
+def worker_slice(strategy: tf.distribute.Strategy, examples: int) -> np.ndarray:
     """Return the indices, int64, of this worker's part of that many examples; together all."""
     index, workers = worker_index(strategy)
     return np.array_split(np.arange(examples), workers)[index]
 
 
-def total(strategy: tf.distribute.Strategy, values) -> np.ndarray:
+def sum_over_workers(strategy: tf.distribute.Strategy, values) -> np.ndarray:
     """Return the sum over the workers of each one's `values`, an array of one shape and type.
 
     Every worker must call it, at the same point.

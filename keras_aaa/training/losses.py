@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from keras_aaa.attacks.logit_losses import cross_entropy
+from keras_aaa.attacks.losses import cross_entropy
 from keras_aaa.checks import check_number
 
 TINY = 1e-7

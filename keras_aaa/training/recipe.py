@@ -3,8 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from keras_aaa.checks import check_number
-from keras_aaa.names import lookup
+from keras_aaa.checks import check_number, lookup
 
 # The fields that are about the training attack.
 ATTACK_FIELDS = (

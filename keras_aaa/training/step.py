@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 import keras
 import tensorflow as tf
 
-from keras_aaa.attacks.logit_losses import cross_entropy
-from keras_aaa.attacks.loop import ascend
-from keras_aaa.attacks.pgd import steepest_ascent
-from keras_aaa.models.fast_copy import fast_copy, freeze
+from keras_aaa.attacks._engine.loop import ascend
+from keras_aaa.attacks._pgd import steepest_ascent
+from keras_aaa.attacks.losses import cross_entropy
+from keras_aaa.fast.fast_copy import fast_copy, freeze
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.losses import Loss
 from keras_aaa.training.task import Task

@@ -28,7 +28,7 @@ class Task:
             its own with an optimizer of its own (Revisiting's alternating method: ce, then mse
             gamma times). One optimizer for all would let the momentum of one loss move what the
             update for another has no gradient for.
-        two_headed: models.halves.two_headed of `autoencoder`, for losses with a latent weight: the
+        two_headed: models.surgery.two_headed of `autoencoder`, for losses with a latent weight: the
             layer that makes logits of the latent is trained with it.
     """
 
@@ -68,7 +68,7 @@ class Task:
             )
         if self.two_headed is not None and not _shares(self.two_headed, self.autoencoder):
             raise ValueError(
-                "Task: expected as two_headed what models.halves.two_headed makes of the task's "
+                "Task: expected as two_headed what models.surgery.two_headed makes of the task's "
                 f"autoencoder; got {self.two_headed.name}, which has other layers."
             )
 

@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.data.batches import training_batches
+from keras_aaa.inputs import training_examples, validation_examples
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.checkpoint import SECONDS_BETWEEN, Checkpointer, Progress
-from keras_aaa.training.distribution import distribute, is_chief, total, worker_index
-from keras_aaa.training.examples import training_examples, validation_examples
+from keras_aaa.training.distribution import distribute, is_chief, sum_over_workers, worker_index
 from keras_aaa.training.optimizers import make_optimizer
 from keras_aaa.training.preemption import Preempted, sigterm_noted
 from keras_aaa.training.recipe import Recipe
@@ -153,7 +153,7 @@ def train(
             progress.sums = {}
             loop.checkpoints.save()
             loop.report.on_epoch_end(epoch, logs)
-        if total(strategy, int(leaving())):
+        if sum_over_workers(strategy, int(leaving())):
             loop.end()
     if averages and averages_are_better(progress.history[-1]):
         averages.publish()
@@ -265,7 +265,7 @@ def _check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
     index, workers = worker_index(strategy)
     own = np.zeros(workers, np.int64)
     own[index] = step
-    steps = total(strategy, own)
+    steps = sum_over_workers(strategy, own)
     if len(set(steps)) > 1:
         raise ValueError(
             f"The workers restored different steps, {steps.tolist()}: expected a workdir that all "

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.attacks.compiled import compiled
-from keras_aaa.attacks.pgd import pgd
-from keras_aaa.models.fast_copy import fast_copy
+from keras_aaa.attacks._engine.compilation import compiled
+from keras_aaa.attacks._pgd import pgd
+from keras_aaa.fast.fast_copy import fast_copy
 from keras_aaa.training.averages import Averages
-from keras_aaa.training.distribution import share, total
+from keras_aaa.training.distribution import sum_over_workers, worker_slice
 from keras_aaa.training.losses import Loss
 from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.schedule import AVERAGED
@@ -68,7 +68,7 @@ class Validator:
         if threat is not None:
             sums["val_robust_accuracy"] = 0.0
         batches = range(0, len(self.labels), VALIDATION_BATCH)
-        for begin in (batches[i] for i in share(self.strategy, len(batches))):
+        for begin in (batches[i] for i in worker_slice(self.strategy, len(batches))):
             x, y = (a[begin : begin + VALIDATION_BATCH] for a in (self.images, self.labels))
             correct, loss = self._score(defence, x, x, y)
             sums["val_accuracy"] += correct
@@ -78,7 +78,7 @@ class Validator:
                 correct, loss = self._score(defence, x_adv, x, y)
                 sums["val_robust_accuracy"] += correct
             sums["val_loss"] += loss
-        totals = total(self.strategy, list(sums.values()))
+        totals = sum_over_workers(self.strategy, list(sums.values()))
         return {key: value / len(self.labels) for key, value in zip(sums, totals, strict=True)}
 
     def _score(self, defence, x_adv, x, y) -> tuple[float, float]:

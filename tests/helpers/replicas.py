@@ -12,7 +12,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 
 from keras_aaa import data  # noqa: E402
 from keras_aaa.models import build  # noqa: E402
-from keras_aaa.models.halves import two_headed  # noqa: E402
+from keras_aaa.models.surgery import two_headed  # noqa: E402
 from keras_aaa.threat_model import threat_for  # noqa: E402
 from keras_aaa.training import LOSSES, Recipe, Task, train  # noqa: E402
 from keras_aaa.training.distribution import choose_strategy  # noqa: E402

@@ -1,0 +1,194 @@
+"""Adversarially trained autoencoders (AAA): train, attack, compare with the paper.
+
+    python -m experiments.aaa --dataset=mnist                         # one autoencoder, ce_mse
+    python -m experiments.aaa --dataset=mnist --loss=ce,mse,ce_mse --baseline   # whole tables
+    python -m experiments.aaa --loss=ce,mse,ce_mse --baseline --from_zoo   # the same, no training
+    python -m experiments.aaa --dataset=cifar10 --ensemble      # on all classifiers, one a step
+    python -m experiments.aaa --classifiers=mnist_mixer --from_zoo   # one that the paper has not
+
+The run's folder holds result.json (everything measured), pictures of the training under attack and
+of what autoencoders make of images, if the run is about any, a folder with checkpoints and curves
+for each model trained, and zoo/, the trained models as SavedModels with their cards. A run that was
+broken off goes on where it was. The recipes "paper" and "long" take VGG-19 at its full width; the
+others take a quarter of it.
+
+Paper: AAA Tables 1 to 8.
+"""
+
+import sys
+
+from absl import app, flags
+
+from experiments.aaa import flags as aaa_flags
+from experiments.aaa.models import (
+    Models,
+    add_robust,
+    adversarial_history,
+    attacked,
+    classifiers,
+    measured,
+    origin,
+)
+from experiments.aaa.pictures import draw_reconstructions
+from experiments.aaa.studies import Study, study_for
+from experiments.cards import artefact_card, card_measurements, publish, save
+from experiments.common_flags import run_setting, test_examples
+from experiments.console import friendly, print_tables, record
+from experiments.estimate import announce
+from experiments.measure import measure, parts
+from experiments.paper import paper_accuracy
+from experiments.recipes import FULL_SIZE
+from experiments.tables import tables
+from experiments.train_run import RunContext
+from keras_aaa import data
+from keras_aaa.evaluation import PgdTest
+from keras_aaa.figures import training_curves
+from keras_aaa.models import build, defend
+from keras_aaa.results import write_json
+from keras_aaa.threat_model import ThreatModel, threat_for
+
+FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(aaa_flags)  # so that --help lists them
+
+
+def main(argv):
+    study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
+    study = study if FLAGS.recipe in FULL_SIZE else study.reduced()
+    study = study.only(FLAGS.classifiers or list(study.classifiers))
+    plan, setting = aaa_flags.plan(study), run_setting()
+    test = PgdTest(study.test_steps, study.test_step_size)
+    spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
+    images, labels = data.first(
+        data.load(FLAGS.dataset, "test", FLAGS.data_dir),
+        test_examples(spec.examples["test"]),
+    )
+
+    models = classifiers(setting, study, plan)
+    if setting.job:
+        add_robust(setting, study, models, plan, threat)
+        setting.job.write()
+        print(f"Run it where JAX is: python {setting.job.folder}/run.py --seconds=600")
+        return
+    autoencoder = build(plan.autoencoder.name, **plan.autoencoder.sizes, input_shape=spec.shape)
+    defence = defend(autoencoder, models.classifiers[study.source].model)
+    announce(
+        setting,
+        threat,
+        attacked(study, models, plan, defence),
+        measured(study, models, plan, defence, parts(test.steps, FLAGS.long_examples, len(labels))),
+        FLAGS.crafting,
+    )
+    add_robust(setting, study, models, plan, threat)
+    measurements, seconds = _measure(setting, study, models, images, labels, threat, test)
+    if not setting.chief:
+        return
+    result = record(
+        "experiments.aaa",
+        dataset=FLAGS.dataset,
+        threat=threat,
+        training=setting.precision,
+        crafting=FLAGS.crafting,
+    ) | {
+        "recipe": FLAGS.recipe,
+        "test": {"steps": list(test.steps), "step_size": test.step_size, "seed": test.seed},
+        "models": {run.name: origin(run) for run in models.all()},
+        "measurements": measurements,
+        "seconds": seconds,
+    }
+    write_json(setting.workdir / "result.json", result)
+    written = ["result.json", *_save(setting, study, models, result)]
+    histories = {run.name: found for run in models.all() if (found := adversarial_history(run))}
+    if histories:
+        training_curves(histories, setting.workdir / "training.png")
+        written.append("training.png")
+    if models.autoencoders:
+        draw_reconstructions(
+            {loss: run.model for loss, run in models.autoencoders.items()},
+            models.classifiers[study.source].model,
+            images,
+            labels,
+            threat=threat,
+            test=test,
+            path=setting.workdir / "reconstructions.png",
+        )
+        written.append("reconstructions.png")
+    print_tables(tables(result))
+    if FLAGS.publish:
+        publish({run.name: card_measurements(run.name, result) for run in models.all()})
+    print(f"In {setting.workdir}: {', '.join(written)}.")
+
+
+def _measure(
+    setting: RunContext,
+    study: Study,
+    models: Models,
+    images,
+    labels,
+    threat: ThreatModel,
+    test: PgdTest,
+) -> tuple[list[dict], dict[str, float]]:
+    long = FLAGS.long_examples
+    # (row of the paper's table, model that the row is about, classifier, its table, defence,
+    # long_examples). Natural classifiers have nearly all fallen by then: on all it costs nothing.
+    wanted = [
+        ("natural", name, name, table, models.classifiers[name].model, 0)
+        for name, table in study.tables.items()
+    ]
+    wanted += [
+        ("adversarial_training", run.name, run.name, study.tables[name], run.model, long)
+        for name, run in models.baselines.items()
+    ]
+    wanted += [
+        (
+            f"aaa_{loss}",
+            run.name,
+            name,
+            table,
+            defend(run.model, models.classifiers[name].model),
+            long,
+        )
+        for loss, run in models.autoencoders.items()
+        for name, table in study.tables.items()
+    ]
+    rows = []
+    seconds = {f"training {r.name}": r.record["training_seconds"] for r in models.all() if r.record}
+    for row, model, classifier, table, defence, long_examples in wanted:
+        title = f"{row}_{classifier}"
+        found = measure(
+            title,
+            defence,
+            images,
+            labels,
+            threat=threat,
+            test=test,
+            precision=FLAGS.crafting,
+            cache=setting.workdir / "measured",
+            strategy=setting.strategy,
+            long_examples=long_examples,
+        )
+        seconds[f"measuring {title}"] = found["seconds"]
+        for accuracy in found["accuracies"]:
+            column = accuracy["attack"] + str(accuracy["steps"] or "")
+            where = {"table": table.key, "row": row, "model": model, "classifier": classifier}
+            paper = paper_accuracy(table.cells, row, column)
+            rows.append({**where, **accuracy, "paper": paper})
+    return rows, seconds
+
+
+def _save(setting: RunContext, study: Study, models: Models, result: dict) -> list[str]:
+    """Save what was trained here into the run's own zoo; its folders, as the user is told them."""
+    root = setting.workdir / "zoo"
+    trained = [run for run in models.all() if run.record]
+    autoencoders = [run.name for run in models.autoencoders.values()]
+    for run in trained:
+        source = models.classifiers[study.source] if run.name in autoencoders else None
+        command = result["command"]
+        # Once the zoo has a natural classifier, only this flag trains it again.
+        if run.name in models.classifiers and not FLAGS.train_classifiers:
+            command += " --train_classifiers"
+        save(run, artefact_card(run, source, result | {"command": command}), root, source)
+    return [f"zoo/{run.name}" for run in trained]
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(friendly(main)))

@@ -1,0 +1,242 @@
+"""The models of one AAA run: trained in its folder, or taken from the zoo."""
+
+from dataclasses import dataclass, field, replace
+
+import keras
+
+import zoo
+from experiments.aaa.studies import Architecture, Study
+from experiments.train_run import RunContext, Trained, from_zoo, initialise_from, train_in_folder
+from keras_aaa import data
+from keras_aaa.hashing import weights_hash
+from keras_aaa.models import build
+from keras_aaa.models.surgery import LATENT_CLASSIFIER, encoder
+from keras_aaa.threat_model import ThreatModel
+from keras_aaa.training import Loss, Recipe
+from keras_aaa.training.recipe import AUTOENCODER_FIELDS
+
+ENSEMBLE = "ensemble"  # stands where a loss does
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which models a run is about, and where they come from.
+
+    Args:
+        losses: name -> loss of each autoencoder; ENSEMBLE for the one on all classifiers.
+        autoencoder: its architecture.
+        variant: what its name says of it besides data set and loss.
+        recipes: by job.
+        baseline: whether the adversarially trained classifiers are part of it.
+        train_classifiers: names of those to train even if the zoo has them.
+        from_zoo: train nothing.
+        start_from: zoo name of an autoencoder whose weights the autoencoders begin with, or of a
+            classifier that begins with its own; None for neither.
+        encoder_epochs: epochs in which the encoder alone is first trained, as a classifier.
+    """
+
+    losses: dict[str, Loss]
+    autoencoder: Architecture
+    variant: tuple[str, ...]
+    recipes: dict[str, Recipe]
+    baseline: bool
+    train_classifiers: tuple[str, ...]
+    from_zoo: bool
+    start_from: str | None
+    encoder_epochs: int
+
+
+@dataclass
+class Models:
+    """The models by table row, and the classifiers that an autoencoder is put before."""
+
+    classifiers: dict[str, Trained]
+    baselines: dict[str, Trained] = field(default_factory=dict)  # by the natural one's name
+    autoencoders: dict[str, Trained] = field(default_factory=dict)  # by loss, or ENSEMBLE
+
+    def all(self) -> list[Trained]:
+        """Every model, in the order of the tables."""
+        groups = (self.classifiers, self.baselines, self.autoencoders)
+        return [run for group in groups for run in group.values()]
+
+
+def classifiers(setting: RunContext, study: Study, plan: Plan) -> Models:
+    """Return the study's natural classifiers: the zoo's where it has them."""
+    found = {}
+    for name, architecture in study.classifiers.items():
+        if plan.from_zoo or (name in zoo.list_models() and name not in plan.train_classifiers):
+            found[name] = from_zoo(name)
+            print(f"{name}: taken from the zoo.")
+        else:
+            start, recipe = _start(plan, name), plan.recipes["natural"]
+            found[name] = train_in_folder(setting, name, architecture, recipe, start=start)
+    return Models(found)
+
+
+def attacked(
+    study: Study, models: Models, plan: Plan, defence: keras.Model
+) -> list[tuple[keras.Model, list[Recipe]]]:
+    """Return what `add_robust` will train under attack: images -> logits, its runs' recipes.
+
+    Args:
+        study, models, plan: as for add_robust.
+        defence: an autoencoder before the source classifier.
+    """
+    if plan.from_zoo:
+        return []
+    found = [(defence, [plan.recipes["aaa"]] * len(plan.losses))]
+    if plan.losses and plan.encoder_epochs:
+        built = _encoder_classifier(plan)
+        shape, classes = defence.input_shape[1:], defence.output_shape[-1]
+        model = build(built.name, **built.sizes, input_shape=shape, classes=classes)
+        found.append((model, [_encoder_recipe(plan)]))
+    for name in study.baselines if plan.baseline else ():
+        found.append((models.classifiers[name].model, [plan.recipes["adversarial"]]))
+    return found
+
+
+def measured(
+    study: Study,
+    models: Models,
+    plan: Plan,
+    defence: keras.Model,
+    runs: list[tuple[tuple[int, ...], int]],
+) -> list[tuple[keras.Model, int]]:
+    """Return what the test attacks will attack: images -> logits, the steps of all examples.
+
+    Args:
+        study, models, plan, defence: as for attacked.
+        runs: numbers of steps of the test, on how many examples, as `experiments.measure.parts`
+            gives them. Natural classifiers have fallen after the first number.
+    """
+    (first, *_), examples = runs[0]
+    whole = sum(steps[-1] * count for steps, count in runs)
+    baselines = study.baselines if plan.baseline else ()
+    found = [
+        (models.classifiers[name].model, first * examples + whole * (name in baselines))
+        for name in study.tables
+    ]
+    return [*found, (defence, whole * len(study.tables) * len(plan.losses))]
+
+
+def add_robust(
+    setting: RunContext, study: Study, models: Models, plan: Plan, threat: ThreatModel
+) -> None:
+    """Add the autoencoders and the adversarially trained classifiers that the plan asks for."""
+    begun = _with_encoder(setting, plan, threat) if plan.losses and plan.encoder_epochs else None
+    for name, loss in plan.losses.items():
+        model = autoencoder_name(setting.dataset, name, plan.variant)
+        behind = study.seen() if name == ENSEMBLE else [study.source]
+        models.autoencoders[name] = (
+            _of_size(from_zoo(model), plan.autoencoder.sizes)
+            if plan.from_zoo
+            else train_in_folder(
+                setting,
+                model,
+                plan.autoencoder,
+                plan.recipes["aaa"],
+                loss=loss,
+                threat=threat,
+                classifiers=tuple(models.classifiers[classifier] for classifier in behind),
+                start=begun or _start(plan, model, of_any_name=True),
+            )
+        )
+    for name in study.baselines if plan.baseline else ():
+        model, recipe = f"{name}_pgd", plan.recipes["adversarial"]
+        if plan.from_zoo and model not in zoo.list_models():
+            print(f"{model}: not in the zoo, left out.")
+            continue
+        models.baselines[name] = (
+            from_zoo(model)
+            if plan.from_zoo
+            else train_in_folder(
+                setting,
+                model,
+                study.classifiers[name],
+                recipe,
+                threat=threat,
+                start=_start(plan, model),
+            )
+        )
+
+
+def _of_size(found: Trained, sizes: dict) -> Trained:
+    for name, wanted in sizes.items():
+        if (has := found.architecture.sizes.get(name, wanted)) != wanted:
+            raise ValueError(
+                f"--{name}: {found.name} of the zoo has {has}, not {wanted}; give that or none."
+            )
+    return found
+
+
+def _with_encoder(setting: RunContext, plan: Plan, threat: ThreatModel) -> Trained:
+    """The autoencoder that all begin with: its encoder trained under attack, its decoder not.
+
+    The decoder, and the encoder before it is trained, are those of --start_from if given.
+    """
+    recipe, built = _encoder_recipe(plan), _encoder_classifier(plan)
+    spec = data.image_spec(setting.dataset, setting.data_dir)
+    name, sizes = plan.autoencoder.name, {**plan.autoencoder.sizes, "input_shape": spec.shape}
+    keras.utils.set_random_seed(recipe.seed)
+    model = build(name, **sizes)
+    begun = None
+    if start := _start(plan, "encoder", of_any_name=True):
+        initialise_from(start, model, Architecture(name, sizes), recipe.seed)
+        sizes_of_classifier = {**built.sizes, "input_shape": spec.shape, "classes": spec.classes}
+        classifier = build(built.name, **sizes_of_classifier)
+        encoder(classifier).set_weights(encoder(model).get_weights())
+        begun = Trained(start.name, classifier, Architecture(built.name, sizes_of_classifier), None)
+    trained = train_in_folder(setting, "encoder", built, recipe, threat=threat, start=begun)
+    encoder(model).set_weights(encoder(trained.model).get_weights())
+    latent_layer = tuple(trained.model.get_layer(LATENT_CLASSIFIER).get_weights())
+    return Trained(trained.name, model, Architecture(name, sizes), None, latent_layer)
+
+
+def _encoder_classifier(plan: Plan) -> Architecture:
+    sizes = {"autoencoder": plan.autoencoder.name, **plan.autoencoder.sizes}
+    return Architecture("encoder_classifier", sizes)
+
+
+def _encoder_recipe(plan: Plan) -> Recipe:
+    # What is about autoencoders alone is left out, so that all of them begin with the same encoder.
+    unset = {name: getattr(Recipe, name) for name in AUTOENCODER_FIELDS}
+    return replace(plan.recipes["adversarial"], epochs=plan.encoder_epochs, **unset)
+
+
+def _start(plan: Plan, name: str, of_any_name: bool = False) -> Trained | None:
+    """The zoo's model whose weights `name` begins with; autoencoders take any other's."""
+    given = plan.start_from
+    if given is None or not (
+        given == name or (of_any_name and zoo.info(given).kind == "autoencoder")
+    ):
+        return None
+    return from_zoo(given)
+
+
+def autoencoder_name(dataset: str, loss: str, variant: tuple[str, ...] = ()) -> str:
+    """Return the zoo's name: aaa_<dataset>_<loss>[_<variant>]; an ensemble's loss is ce_mse."""
+    if loss == ENSEMBLE:
+        loss, variant = "ce_mse", (*variant, ENSEMBLE)
+    return "_".join(["aaa", dataset, loss, *variant])
+
+
+def origin(run: Trained) -> dict:
+    """Return where a model came from: its training here, or what the zoo says of it."""
+    if run.record:
+        return run.record
+    card = zoo.info(run.name)
+    return {
+        "origin": "zoo",
+        "version": card.version,
+        "weights": weights_hash(run.model),
+        "command": card.training["command"],
+        "commit": card.provenance["commit"],
+    }
+
+
+def adversarial_history(run: Trained) -> list[dict]:
+    """Return the figures of each epoch of adversarial training, here or in the zoo's past."""
+    if run.record:
+        return run.record["history"] if run.record["identity"]["threat"] else []
+    training = zoo.info(run.name).training
+    return training["history"] if training["adversarial"] else []

@@ -1,0 +1,167 @@
+"""What the AAA paper does on each data set, as data: which models, which attacks, which tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from experiments.paper import Cells
+from keras_aaa.checks import lookup
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A builder's name and its sizes, as zoo cards store them."""
+
+    name: str
+    sizes: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where a classifier's numbers stand: our table's key and the paper's cells beside them."""
+
+    key: str
+    cells: tuple[Cells, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One data set of the AAA paper."""
+
+    source: str  # zoo name of the classifier the autoencoder is trained with
+    classifiers: dict[str, Architecture]  # zoo name -> architecture; the source and the targets
+    unseen: dict[str, Architecture]  # targets of another family, beyond the paper
+    baselines: tuple[str, ...]  # those that the paper also trains adversarially
+    autoencoder: Architecture
+    test_steps: tuple[int, ...]  # of the PGD test attack, each reported
+    test_step_size: float  # image units
+    tables: dict[str, Table]  # by the zoo name of the classifier that is measured
+    # classifier -> sizes of one that trains in hours on two cores and fits the zoo
+    small: dict[str, dict] = field(default_factory=dict)
+
+    def reduced(self) -> "Study":
+        """Return the study with the large classifiers made small, which their names then say."""
+        names = {name: f"{name}_small" if name in self.small else name for name in self.tables}
+        return replace(
+            self,
+            classifiers={
+                names[name]: replace(built, sizes=built.sizes | self.small.get(name, {}))
+                for name, built in self.classifiers.items()
+            },
+            baselines=tuple(names[name] for name in self.baselines),
+            tables={
+                names[name]: table if name not in self.small else replace(table, key=names[name])
+                for name, table in self.tables.items()
+            },
+            small={},
+        )
+
+    def only(self, names: Sequence[str]) -> "Study":
+        """Return the study that measures these classifiers, seen or not; the source stays in it.
+
+        Raises:
+            ValueError: lists the classifiers there are.
+        """
+        for name in names:
+            lookup("classifier", name, self.classifiers | self.unseen)
+        chosen = {
+            name: architecture
+            for name, architecture in (self.classifiers | self.unseen).items()
+            if name == self.source or name in names
+        }
+        return replace(
+            self,
+            classifiers=chosen,
+            baselines=tuple(name for name in self.baselines if name in names),
+            tables={name: table for name, table in self.tables.items() if name in names},
+        )
+
+    def seen(self) -> list[str]:
+        """Return the classifiers that autoencoders may be trained with."""
+        return [name for name in self.classifiers if name not in self.unseen]
+
+
+def _table(key: str) -> Table:
+    return Table(key, (Cells(key),))
+
+
+STUDIES = {
+    "mnist": Study(
+        source="mnist_madry",
+        classifiers={
+            "mnist_madry": Architecture("madry"),
+            "mnist_fc": Architecture("fc", {"hidden": (256, 256)}),
+        },
+        unseen={"mnist_mixer": Architecture("mixer")},
+        baselines=("mnist_madry",),
+        autoencoder=Architecture("conv_dense_autoencoder", {"latent": 1024}),
+        test_steps=(40, 200),
+        test_step_size=0.01,
+        tables={
+            "mnist_madry": _table("table1_mnist"),
+            "mnist_fc": _table("table2_mnist_transfer_fc"),
+            "mnist_mixer": Table("mnist_mixer", ()),
+        },
+    ),
+    "fashion_mnist": Study(
+        source="fashion_mnist_cnn",
+        classifiers={
+            "fashion_mnist_cnn": Architecture("cnn"),
+            "fashion_mnist_fc": Architecture("fc", {"hidden": (1024, 512, 256)}),
+        },
+        unseen={"fashion_mnist_mixer": Architecture("mixer")},
+        baselines=("fashion_mnist_cnn",),
+        autoencoder=Architecture("conv_autoencoder"),
+        test_steps=(40, 200),
+        test_step_size=0.01,
+        tables={
+            "fashion_mnist_cnn": _table("table4_fashion_mnist"),
+            "fashion_mnist_fc": _table("table5_fashion_mnist_transfer_fc"),
+            "fashion_mnist_mixer": Table("fashion_mnist_mixer", ()),
+        },
+    ),
+    "cifar10": Study(
+        source="cifar10_resnet",
+        classifiers={
+            "cifar10_resnet": Architecture("resnet"),
+            "cifar10_vgg19": Architecture("vgg19"),
+            "cifar10_dnn": Architecture("dnn"),
+        },
+        unseen={"cifar10_mixer": Architecture("mixer")},
+        baselines=("cifar10_resnet", "cifar10_vgg19", "cifar10_dnn"),
+        autoencoder=Architecture("unet"),
+        test_steps=(10,),
+        test_step_size=2 / 255,
+        tables={
+            "cifar10_resnet": Table(
+                "cifar10_resnet",
+                (Cells("table6_cifar10_resnet"), Cells("table8_cifar10_ensemble", row="resnet_")),
+            ),
+            "cifar10_vgg19": Table(
+                "cifar10_vgg19",
+                (
+                    Cells("table7_cifar10_transfer", column="vgg_"),
+                    Cells("table8_cifar10_ensemble", row="vgg_"),
+                ),
+            ),
+            "cifar10_dnn": Table(
+                "cifar10_dnn",
+                (
+                    Cells("table7_cifar10_transfer", column="dnn_"),
+                    Cells("table8_cifar10_ensemble", row="dnn_"),
+                ),
+            ),
+            "cifar10_mixer": Table("cifar10_mixer", ()),
+        },
+        # With dropout so narrow a VGG learns next to nothing in the few epochs that it gets.
+        small={"cifar10_vgg19": {"width": 16, "dropout": 0.0}},
+    ),
+}
+
+
+def study_for(dataset: str) -> Study:
+    """Return the study of that data set.
+
+    Raises:
+        ValueError: lists the data sets there are.
+    """
+    return lookup("dataset", dataset, STUDIES)

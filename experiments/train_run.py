@@ -1,0 +1,275 @@
+"""One training run in its folder: identity, provenance, callbacks, resuming."""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import zoo
+from experiments.aaa.studies import Architecture
+from experiments.compiled_runs import export, take_result
+from keras_aaa import data
+from keras_aaa.fast.precision import POLICIES
+from keras_aaa.hashing import weights_hash
+from keras_aaa.models import build
+from keras_aaa.models.float16 import round_kernels
+from keras_aaa.models.surgery import LATENT_CLASSIFIER, encoder, two_headed
+from keras_aaa.models.widening import widen
+from keras_aaa.results import provenance, write_json
+from keras_aaa.training import LOSSES, Loss, Recipe, Task, train
+from keras_aaa.training.callbacks import watch
+from keras_aaa.training.compiled import Job
+from keras_aaa.training.distribution import is_chief
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContext:
+    """What all runs of one command share."""
+
+    dataset: str
+    data_dir: str | None
+    precision: str
+    strategy: tf.distribute.Strategy
+    workdir: Path
+    checkpoint_seconds: float
+    job: Job | None = None  # where trainings are written to, instead of being done
+    compiled: Path | None = None  # a job's folder, whose results are taken instead of training
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes the run's files; of several workers one does."""
+        return is_chief(self.strategy)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model in float32, what it was built from, and the record of its training if it had one.
+
+    `latent_layer`: of an autoencoder whose encoder was trained as a classifier, kernel and bias of
+    the dense layer on its latent.
+    """
+
+    name: str
+    model: keras.Model
+    architecture: Architecture
+    record: dict | None
+    latent_layer: tuple[np.ndarray, ...] = ()
+    pending: bool = False  # its weights will be a job's result: those here are none
+
+
+def from_zoo(name: str) -> Trained:
+    """Return a model of the zoo."""
+    built = zoo.info(name).model
+    return Trained(name, zoo.load(name), Architecture(built.architecture, built.sizes), None)
+
+
+def train_in_folder(
+    setting: RunContext,
+    name: str,
+    architecture: Architecture,
+    recipe: Recipe,
+    *,
+    loss: Loss = LOSSES["ce"],
+    threat=None,
+    classifiers: tuple[Trained, ...] = (),
+    start: Trained | None = None,
+    then: tuple[Loss, ...] = (),
+) -> Trained:
+    """Train the model `name` in workdir/name, or go on where a run of it was broken off.
+
+    Args:
+        setting: data set, precision, strategy, folder.
+        name: of the model and of its folder.
+        architecture: what is trained: an autoencoder if there are `classifiers`, else a classifier
+            or a joint network.
+        recipe: the hyperparameters.
+        loss: what is minimised.
+        threat: the ball of the training attack; None trains naturally.
+        classifiers: the frozen classifiers behind the autoencoder.
+        start: a model of the same architecture whose weights the run begins with; a narrower one
+            is widened. Its `latent_layer` is what a loss with a latent weight begins with; without
+            one that begins at random.
+        then: further losses, each minimised by an update of its own in every step.
+
+    Returns:
+        The model rebuilt in float32, its kernels rounded to float16; its record holds recipe,
+        provenance, history, seconds and examples a second.
+
+    Raises:
+        ValueError: if the folder holds another run; names the fields that differ. If `start` is
+            of another architecture, wider, or narrower and not to be widened.
+    """
+    folder = setting.workdir / name
+    sizes = {**architecture.sizes}
+    spec = data.image_spec(setting.dataset, setting.data_dir)
+    sizes["input_shape"] = spec.shape
+    if not classifiers:
+        sizes["classes"] = spec.classes
+    identity = {
+        "dataset": setting.dataset,
+        "model": name,
+        "architecture": architecture.name,
+        "sizes": sizes,
+        "loss": dataclasses.asdict(loss),
+        "then": [dataclasses.asdict(each) for each in then],
+        "threat": dataclasses.asdict(threat) if threat else None,
+        "classifiers": {c.name: None if c.pending else weights_hash(c.model) for c in classifiers},
+        "start": {start.name: weights_hash(start.model)} if start else None,
+        "precision": setting.precision,
+        "recipe": dataclasses.asdict(recipe),
+    }
+    with setting.strategy.scope():
+        keras.utils.set_random_seed(recipe.seed)
+        model = build(architecture.name, dtype=POLICIES[setting.precision], **sizes)
+        if start:
+            initialise_from(start, model, Architecture(architecture.name, sizes), recipe.seed)
+        task = _task(model, spec.classes, recipe, loss, then, threat, classifiers, start)
+    if setting.job is not None:
+        export(setting.job, task, recipe, model, identity, classifiers, start)
+        built = Architecture(architecture.name, sizes)
+        return Trained(name, build(architecture.name, **sizes), built, None, pending=True)
+    if setting.compiled is not None:
+        record = take_result(setting.compiled, name, identity, model)
+    else:
+        record = _train(setting, folder, identity, task, recipe, spec)
+    if setting.chief:
+        write_json(folder / "run.json", record)
+    trained = build(architecture.name, **sizes)
+    trained.set_weights(model.get_weights())
+    # Before anything is measured, so that the zoo stores in half the bytes what was measured.
+    round_kernels(trained)
+    return Trained(name, trained, Architecture(architecture.name, sizes), record)
+
+
+def _train(
+    setting: RunContext, folder: Path, identity: dict, task: Task, recipe: Recipe, spec
+) -> dict:
+    """Train, or go on where that was broken off; return the run's record."""
+    name = identity["model"]
+    record = _claim(folder, identity, writes=setting.chief)
+    began = time.monotonic()
+    progress = train(
+        task,
+        recipe,
+        train_data=data.load(setting.dataset, "train", setting.data_dir),
+        validation_data=data.first(
+            data.load(setting.dataset, "validation", setting.data_dir),
+            min(recipe.validation_examples, spec.examples["validation"]),
+        ),
+        workdir=folder,
+        precision=setting.precision,
+        strategy=setting.strategy,
+        callbacks=watch(name, folder) if setting.chief else (),
+        checkpoint_seconds=setting.checkpoint_seconds,
+    )
+    examples = progress.step * recipe.batch_size
+    record |= {
+        "history": progress.history,
+        "training_seconds": progress.seconds,
+        "examples_per_second": examples / progress.seconds,
+        "step_seconds": progress.seconds / progress.step,
+    }
+    print(
+        f"{name}: {record['examples_per_second']:.0f} examples a second, "
+        f"{record['step_seconds'] * 1000:.0f} ms a step ({time.monotonic() - began:.0f} s).",
+        flush=True,
+    )
+    return record
+
+
+def initialise_from(start: Trained, model: keras.Model, built: Architecture, seed: int) -> None:
+    """Give the model, `built` so, the weights of `start`, widened if that is narrower.
+
+    Raises:
+        ValueError: if `start` is of another architecture, wider, or narrower and not to be widened.
+    """
+    given, sought = (
+        (architecture.name, _plain(architecture.sizes) | {"width": None})
+        for architecture in (start.architecture, built)
+    )
+    if given != sought:
+        raise ValueError(f"--start_from: {start.name} is {start.architecture}, expected {built}.")
+    if [w.shape for w in start.model.weights] == [w.shape for w in model.weights]:
+        model.set_weights(start.model.get_weights())
+        return
+    try:
+        widen(start.model, model, seed)
+    except ValueError as error:
+        raise ValueError(f"--start_from: {start.name} does not become {model.name}: {error}") from (
+            error
+        )
+    print(f"{start.name} is narrower: its weights were widened.", flush=True)
+
+
+def _task(model, classes, recipe, loss, then, threat, classifiers, start: Trained | None) -> Task:
+    """What `train_in_folder` trains; to be called in the strategy's scope."""
+    if not classifiers:
+        trained = {"joint": model} if len(model.outputs) == 2 else {"classifiers": (model,)}
+        return Task(**{"classifiers": (), **trained}, loss=loss, threat=threat, then=then)
+    if recipe.frozen_encoder:
+        if start is None:
+            raise ValueError(
+                "frozen_encoder: expected 0 for an autoencoder that begins with nothing, whose "
+                "encoder has learnt nothing; --start_from or --encoder_epochs give it an encoder."
+            )
+        encoder(model).trainable = False
+    of_latent = None
+    if any(each.latent for each in (loss, *then)):
+        of_latent = two_headed(model, classes)
+        if start and start.latent_layer:
+            of_latent.get_layer(LATENT_CLASSIFIER).set_weights(start.latent_layer)
+    frozen = tuple(classifier.model for classifier in classifiers)
+    return Task(frozen, loss, model, threat, then=then, two_headed=of_latent)
+
+
+def _claim(folder: Path, identity: dict, writes: bool) -> dict:
+    path = folder / "run.json"
+    identity = _plain(identity)
+    if path.exists():
+        record = json.loads(path.read_text())
+        old = record["identity"]
+        # Fields that these have since been given act at their defaults as their absence did.
+        old["recipe"] = _defaults(Recipe) | old["recipe"]
+        old["loss"] = _defaults(Loss) | old["loss"]
+        old["then"] = [_defaults(Loss) | each for each in old.get("then", [])]
+        differing = _differences(old, identity)
+        if differing:
+            raise ValueError(
+                f"{folder} holds another run: " + "; ".join(differing) + ". Choose another "
+                "--workdir, or delete that folder."
+            )
+        return record
+    record = {"identity": identity, "provenance": provenance()}
+    if writes:
+        if (folder / "checkpoints").exists():
+            raise ValueError(
+                f"{folder} holds checkpoints, but no run.json that says of what. Delete that "
+                "folder, or choose another --workdir."
+            )
+        write_json(path, record)
+    return record
+
+
+def _defaults(of: type) -> dict:
+    fields = dataclasses.fields(of)
+    return {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+
+
+def _plain(data: dict) -> dict:
+    """The data as it comes back from a JSON file: tuples have become lists."""
+    return json.loads(json.dumps(data))
+
+
+def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key} is {a!r} there and {b!r} here")
+    return found

@@ -1,0 +1,114 @@
+"""Carlini and Wagner's l2 attack."""
+
+import tensorflow as tf
+
+from keras_aaa.attacks._engine.compilation import compiled
+from keras_aaa.attacks._engine.loop import loss_and_gradient
+from keras_aaa.attacks._engine.norms import check_norm, flat_norm, per_example
+from keras_aaa.attacks.losses import margin
+from keras_aaa.checks import check_number
+from keras_aaa.inputs import check_batch
+from keras_aaa.threat_model import ThreatModel
+
+# Adam's own constants, and how near to 0 and 1 the change of variables may start.
+BETA_1, BETA_2, ADAM_EPS, MARGIN_OF_TANH = 0.9, 0.999, 1e-8, 0.999999
+
+
+def carlini_wagner(
+    model,
+    images,
+    labels,
+    *,
+    threat: ThreatModel,
+    confidence: float = 0.0,
+    steps: int = 1000,
+    learning_rate: float = 0.01,
+    searches: int = 9,
+    first_constant: float = 1e-3,
+) -> tf.Tensor:
+    """Return the nearest images found that fool with `confidence`, projected onto the ball.
+
+    Carlini and Wagner 2017, "Towards Evaluating the Robustness of Neural Networks", l2 attack:
+    Adam on tanh-transformed images, a binary search for the constant of each. Where none fools,
+    the image comes back as it was. Paper: Revisiting, Table 1 (confidence 0).
+
+    Args:
+        model: images -> logits; a keras.Model is called with training=False.
+        images: float32 [n, h, w, c] in [0, 1].
+        labels: int64 [n], the classes to be left.
+        threat: an l2 ball to project the result onto.
+        confidence: by how much another logit must exceed the label's, >= 0.
+        steps: Adam steps for each constant, >= 1.
+        learning_rate: Adam's, > 0.
+        searches: constants tried for each image, >= 1.
+        first_constant: the first one, > 0.
+
+    Returns:
+        float32 [n, h, w, c], inside the ball and in [0, 1].
+
+    Raises:
+        TypeError, ValueError: for images, labels or settings that are not as above.
+    """
+    images, labels = check_batch(images, labels, model, threat)
+    check_norm("carlini_wagner", threat)
+    check_number("confidence", confidence, 0)
+    check_number("steps", steps, 1, whole=True)
+    check_number("searches", searches, 1, whole=True)
+    check_number("learning_rate", learning_rate, 0, above=True)
+    check_number("first_constant", first_constant, 0, above=True)
+    if not len(labels):
+        return images
+    descend = compiled(model, _graph, float(confidence), float(learning_rate))
+    low, high = tf.zeros(len(labels)), tf.fill([len(labels)], float("inf"))
+    constant = tf.fill([len(labels)], float(first_constant))
+    nearest, found = tf.fill([len(labels)], float("inf")), images
+    for _ in range(searches):
+        distance, x_adv = descend(images, labels, constant, tf.constant(steps))
+        fooled = distance < float("inf")
+        closer = distance < nearest
+        found = tf.where(per_example(closer), x_adv, found)
+        nearest = tf.minimum(nearest, distance)
+        high = tf.where(fooled, tf.minimum(high, constant), high)
+        low = tf.where(fooled, low, tf.maximum(low, constant))
+        known = high < float("inf")
+        constant = tf.where(known, (low + high) / 2, constant * 10)
+    return threat.project(found, images)
+
+
+def _graph(logits_of, confidence: float, learning_rate: float):
+    def run(images, labels, constant, steps):
+        origin = tf.atanh((2 * images - 1) * MARGIN_OF_TANH)
+
+        def to_image(w):
+            return (tf.tanh(w) + 1) / 2
+
+        def objective(w):
+            x = to_image(w)
+            logits = logits_of(x)
+            distance = tf.reduce_sum(tf.square(x - images), axis=(1, 2, 3))
+            missing = tf.maximum(margin(logits, labels) + confidence, 0.0)
+            return distance + constant * missing, logits
+
+        def body(step, w, mean, square, nearest, found):
+            _, logits, gradient = loss_and_gradient(objective, w)
+            x = to_image(w)
+            other = margin(logits, labels)
+            fools = (other < 0) & (other <= -confidence)
+            distance = tf.square(flat_norm(x - images, ThreatModel("l2", 0.0)))
+            closer = fools & (distance < nearest)
+            found = tf.where(per_example(closer), x, found)
+            nearest = tf.where(closer, distance, nearest)
+            mean = BETA_1 * mean + (1 - BETA_1) * gradient
+            square = BETA_2 * square + (1 - BETA_2) * tf.square(gradient)
+            t = tf.cast(step + 1, tf.float32)
+            m, v = mean / (1 - BETA_1**t), square / (1 - BETA_2**t)
+            w -= learning_rate * m / (tf.sqrt(v) + ADAM_EPS)
+            return step + 1, w, mean, square, nearest, found
+
+        none = tf.fill(tf.shape(labels), float("inf"))
+        zeros = tf.zeros_like(images)
+        start = (tf.constant(0), origin, zeros, zeros, none, images)
+        loop = tf.while_loop(lambda step, *_: step < steps, body, start, parallel_iterations=1)
+        return loop[4], loop[5]
+
+    return run

@@ -1,0 +1,1 @@
+"""What every attack is made of: compiled graphs, the gradient loop, norms."""

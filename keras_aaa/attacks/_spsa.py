@@ -1,0 +1,86 @@
+"""SPSA: gradients from queries alone."""
+
+import tensorflow as tf
+
+from keras_aaa.attacks._engine.compilation import compiled
+from keras_aaa.attacks._engine.norms import per_example
+from keras_aaa.attacks.losses import margin
+from keras_aaa.checks import check_number
+from keras_aaa.inputs import check_batch
+from keras_aaa.threat_model import ThreatModel
+
+BETA_1, BETA_2, ADAM_EPS = 0.9, 0.999, 1e-8
+
+
+def spsa(
+    model,
+    images,
+    labels,
+    *,
+    threat: ThreatModel,
+    steps: int,
+    samples: int = 32,
+    delta: float = 0.01,
+    learning_rate: float = 0.01,
+    seed: int = 0,
+) -> tf.Tensor:
+    """Return the images after `steps` Adam steps along estimated gradients of the margin.
+
+    Uesato et al. 2018, "Adversarial Risk and the Dangers of Evaluating Against Weak Attacks".
+    Queries an image: 2 * samples * steps.
+
+    Args:
+        model: images -> logits; only its outputs are used.
+        images: float32 [n, h, w, c] in [0, 1].
+        labels: int64 [n], the true classes.
+        threat: the ball to stay in.
+        steps: number of steps, >= 1.
+        samples: pairs of antithetic random signs a step, >= 1.
+        delta: how far a pair looks, in image units, > 0.
+        learning_rate: of Adam, in image units, > 0.
+        seed: of the random signs.
+
+    Returns:
+        float32 [n, h, w, c], inside the ball and in [0, 1].
+
+    Raises:
+        TypeError, ValueError: for images, labels or settings that are not as above.
+    """
+    images, labels = check_batch(images, labels, model, threat)
+    check_number("steps", steps, 1, whole=True)
+    check_number("samples", samples, 1, whole=True)
+    check_number("delta", delta, 0, above=True)
+    check_number("learning_rate", learning_rate, 0, above=True)
+    if not len(labels):
+        return images
+    run = compiled(model, _graph, threat, samples, float(delta), float(learning_rate))
+    return run(images, labels, tf.constant(steps), tf.constant(seed))
+
+
+def _graph(logits_of, threat: ThreatModel, samples: int, delta: float, learning_rate: float):
+    def run(images, labels, steps, seed):
+        def estimate(x, step):
+            def pair(sample, total):
+                at = (seed, step * samples + sample)
+                signs = 2 * tf.round(tf.random.stateless_uniform(tf.shape(x), at)) - 1
+                ahead, behind = (margin(logits_of(x + d * signs), labels) for d in (delta, -delta))
+                return sample + 1, total + per_example((ahead - behind) / (2 * delta)) * signs
+
+            start = (tf.constant(0), tf.zeros_like(x))
+            loop = tf.while_loop(lambda s, _: s < samples, pair, start, parallel_iterations=1)
+            return loop[1] / samples
+
+        def body(step, x, mean, square):
+            gradient = estimate(x, step)
+            mean = BETA_1 * mean + (1 - BETA_1) * gradient
+            square = BETA_2 * square + (1 - BETA_2) * tf.square(gradient)
+            t = tf.cast(step + 1, tf.float32)
+            m, v = mean / (1 - BETA_1**t), square / (1 - BETA_2**t)
+            x -= learning_rate * m / (tf.sqrt(v) + ADAM_EPS)
+            return step + 1, threat.project(x, images), mean, square
+
+        zeros = tf.zeros_like(images)
+        start = (tf.constant(0), images, zeros, zeros)
+        return tf.while_loop(lambda s, *_: s < steps, body, start, parallel_iterations=1)[1]
+
+    return run

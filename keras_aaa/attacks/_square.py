@@ -1,0 +1,124 @@
+"""The Square attack: random search over squares, by queries alone."""
+
+import math
+
+import tensorflow as tf
+
+from keras_aaa.attacks._engine.compilation import compiled
+from keras_aaa.attacks._engine.norms import check_norm, per_example
+from keras_aaa.attacks.losses import margin
+from keras_aaa.checks import check_number
+from keras_aaa.inputs import check_batch
+from keras_aaa.threat_model import ThreatModel
+
+P_INIT = 0.8
+# Queries after which the squares' share of the image is halved, of a budget of 10,000.
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+
+def share(query: int, queries: int = 10_000) -> float:
+    """Return the share of the image that a square covers at `query`, scaled to `queries`."""
+    scaled = int(query / queries * 10_000)
+    return P_INIT / 2 ** sum(scaled > halving for halving in HALVINGS)
+
+
+def square(
+    model,
+    images,
+    labels,
+    *,
+    threat: ThreatModel,
+    queries: int,
+    seed: int = 0,
+    first: int = 0,
+    last: int | None = None,
+    start=None,
+    rescaled: bool = False,
+) -> tf.Tensor:
+    """Return the images with the smallest margin that random squares of +-eps led to.
+
+    Andriushchenko et al. 2020, "Square Attack: a query-efficient black-box adversarial attack via
+    random search"; its l-infinity version with the margin loss, as in AutoAttack, but each image
+    has squares of its own.
+
+    Args:
+        model: images -> logits; only its outputs are used.
+        images: float32 [n, h, w, c] in [0, 1].
+        labels: int64 [n], the true classes.
+        threat: an l-infinity ball.
+        queries: the whole budget (5,000 in AutoAttack).
+        seed: of the squares.
+        first, last: run only these queries of the budget, from `start`; by default all of it.
+        start: images [n, h, w, c] to begin from, or None for random vertical stripes.
+        rescaled: shrink the squares over this budget, as the paper does, not as if it were of
+            10,000, as AutoAttack does.
+
+    Returns:
+        float32 [n, h, w, c], inside the ball and in [0, 1].
+
+    Raises:
+        TypeError, ValueError: for images, labels or settings that are not as above.
+    """
+    images, labels = check_batch(images, labels, model, threat)
+    check_norm("square", threat)
+    check_number("queries", queries, 1, whole=True)
+    last = queries if last is None else last
+    check_number("last", last, 0, queries, whole=True)
+    check_number("first", first, 0, last, whole=True)
+    if not len(labels):
+        return images
+    if start is None:
+        n, _, w, c = images.shape
+        stripes = tf.random.stateless_uniform((n, 1, w, c), (seed, 0), -1.0, 1.0)
+        start = tf.clip_by_value(images + threat.eps * tf.sign(stripes), 0.0, 1.0)
+    # The graph knows the size of the images: of another size it is another graph.
+    run = compiled(model, _graph, threat, queries, rescaled, images.shape[1:])
+    return run(images, labels, start, *map(tf.constant, (first, last, seed)))
+
+
+def _graph(logits_of, threat: ThreatModel, queries: int, rescaled: bool, shape: tf.TensorShape):
+    h, w, c = shape
+    budget, largest = queries if rescaled else 10_000, max(min(h, w) - 1, 1)
+    whole = [round(math.sqrt(share(query, budget) * h * w)) for query in range(queries)]
+    sides = tf.constant([min(max(side, 1), largest) for side in whole])
+
+    def run(images, labels, start, first, last, seed):
+        # The static length where there is one: a loop's shapes must stay what they were.
+        n = tf.shape(images)[0] if images.shape[0] is None else images.shape[0]
+
+        def body(query, best, smallest):
+            side = sides[query]
+            random = tf.random.stateless_uniform((n, 2 + c), (seed, query + 1))
+            signs = 2 * tf.round(random[:, 2:]) - 1
+            inside = [_span(size, side, random[:, axis]) for axis, size in enumerate((h, w))]
+            mask = inside[0][:, :, None, None] * inside[1][:, None, :, None]
+            # Two eps further, and back into the ball: where any point of it ends. Computed from the
+            # image, a pixel has one value at each edge, and squares that change nothing are seen.
+            edge = tf.clip_by_value(images + threat.eps * signs[:, None, None, :], 0.0, 1.0)
+            moved = tf.where(mask > 0, edge, best)
+            # Many squares change nothing (those pixels are at the ball's edge already); the first
+            # image is asked for all the same, since not every model takes an empty batch.
+            changed = tf.reduce_any(moved != best, axis=(1, 2, 3))
+            asked = tf.where(changed | (tf.range(n) == 0))
+            answers = margin(logits_of(tf.gather_nd(moved, asked)), tf.gather_nd(labels, asked))
+            found = tf.tensor_scatter_nd_update(smallest, asked, answers)
+            better = found < smallest
+            best = tf.where(per_example(better), moved, best)
+            return query + 1, best, tf.minimum(found, smallest)
+
+        smallest = margin(logits_of(start), labels)
+        return tf.while_loop(
+            lambda query, *_: query < last,
+            body,
+            (first, start, smallest),
+            parallel_iterations=1,
+        )[1]
+
+    return run
+
+
+def _span(size: int, side: tf.Tensor, random: tf.Tensor) -> tf.Tensor:
+    """1.0 for the `side` pixels of `size` from a random place on, else 0.0; [n, size]."""
+    begin = tf.cast(random * tf.cast(size - side + 1, tf.float32), tf.int32)[:, None]
+    pixel = tf.range(size)[None, :]
+    return tf.cast((pixel >= begin) & (pixel < begin + side), tf.float32)
