@@ -29,7 +29,7 @@ from absl import app, flags
 import zoo
 from experiments import common_flags
 from experiments.aaa.models import autoencoder_name
-from experiments.aaa.studies import Architecture, Study, study_for
+from experiments.aaa.studies import Study, study_for
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
@@ -48,6 +48,7 @@ from keras_aaa.black_box import Query, black_box, rest_query
 from keras_aaa.checks import check_number, lookup
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.figures import line_chart
+from keras_aaa.models import ModelConfig
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training import LOSSES, Recipe
@@ -134,7 +135,7 @@ def _train(
     if FLAGS.start_from or "tuned" in ways or transfer in zoo.list_models():
         runs["transfer"] = from_zoo(transfer)
     # All of the size of the one they are compared with.
-    built = runs["transfer"].architecture if "transfer" in runs else study.autoencoder
+    built = runs["transfer"].config if "transfer" in runs else study.autoencoder
 
     def train(row: str, classifier: Trained, how: Recipe = recipe, start: Trained | None = None):
         runs[row] = train_in_folder(
@@ -155,7 +156,7 @@ def _train(
         for count in queries if way in ways else ():
             row = f"{way}_{count}"
             model = black_box(query, spec.shape, spec.classes, pairs=count // 2, seed=recipe.seed)
-            classifier = Trained(f"queried_{behind.name}", model, Architecture("black_box"), None)
+            classifier = Trained(f"queried_{behind.name}", model, ModelConfig("black_box"), None)
             with _counting(model, setting, row):
                 if FLAGS.url:
                     _check_answers(model, behind, spec.shape)

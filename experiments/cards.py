@@ -2,14 +2,16 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import zoo
 from experiments.attack_specs import AttackSpec
 from experiments.train_run import Trained
+from keras_aaa.models import ModelConfig
 from keras_aaa.threat_model import ThreatModel, threat_for
 from zoo import artefact, index, store
-from zoo.card import Card, Measurement, Model
+from zoo.card import Card, Measurement
 
 CAVEATS = (
     "PGD overstates robustness: a stronger attack finds more.",
@@ -63,8 +65,8 @@ def artefact_card(
     )
 
 
-def _model(run: Trained) -> Model:
-    return Model(run.name, run.architecture.name, dict(run.architecture.sizes))
+def _model(run: Trained) -> ModelConfig:
+    return replace(run.config, name=run.name)
 
 
 def save(run: Trained, card: Card, root: Path, source: Trained | None = None) -> None:

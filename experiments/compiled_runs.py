@@ -15,7 +15,6 @@ def export(
     job: Job,
     task: Task,
     recipe: Recipe,
-    model: keras.Model,
     identity: dict,
     classifiers,
     start,
@@ -24,8 +23,7 @@ def export(
 
     Args:
         job: that is being written.
-        task, recipe, model, identity, classifiers, start: the run's, as in experiments.train_run;
-            `model` is the one that it publishes.
+        task, recipe, identity, classifiers, start: the run's, as in experiments.train_run.
 
     Raises:
         ValueError: if the run begins with weights that the same job trains.
@@ -38,9 +36,7 @@ def export(
         )
     fresh = start is None
     folder = job.folder / name
-    export_training(
-        task, recipe, folder, precision=identity["precision"], published=model, fresh=fresh
-    )
+    export_training(task, recipe, folder, precision=identity["precision"], fresh=fresh)
     frozen = [(c.name, c.model, c.pending) for c in classifiers]
     job.add(name, identity, frozen)
     print(f"{name}: written into {folder}.", flush=True)

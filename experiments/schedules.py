@@ -28,7 +28,6 @@ from experiments.train_run import RunContext, train_in_folder
 from keras_aaa import data
 from keras_aaa.checks import lookup
 from keras_aaa.evaluation import PgdTest
-from keras_aaa.models import build
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training import Recipe
@@ -98,7 +97,7 @@ def main(argv):
         for name, attack in chosen.items()
     }
     built = study.classifiers[study.source]
-    model = build(built.name, **built.sizes, input_shape=spec.shape, classes=spec.classes)
+    model = built.build(input_shape=spec.shape, classes=spec.classes)
     count = common_flags.test_examples(size["validation"])
     announce(
         setting,

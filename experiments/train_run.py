@@ -10,17 +10,26 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from experiments.aaa.studies import Architecture
 from experiments.compiled_runs import export, take_result
 from keras_aaa import data
 from keras_aaa.fast.precision import POLICIES
 from keras_aaa.hashing import weights_hash
-from keras_aaa.models import build
+from keras_aaa.models import ModelConfig
 from keras_aaa.models.float16 import round_kernels
 from keras_aaa.models.surgery import LATENT_CLASSIFIER, encoder, two_headed
 from keras_aaa.models.widening import widen
 from keras_aaa.results import provenance, write_json
-from keras_aaa.training import LOSSES, Loss, Recipe, Task, train
+from keras_aaa.training import (
+    LOSSES,
+    AutoencoderTask,
+    ClassifierTask,
+    JointTask,
+    Loss,
+    Recipe,
+    Task,
+    TwoHeadedTask,
+    train,
+)
 from keras_aaa.training.callbacks import watch
 from keras_aaa.training.compiled import Job
 from keras_aaa.training.distribution import is_chief
@@ -55,7 +64,7 @@ class Trained:
 
     name: str
     model: keras.Model
-    architecture: Architecture
+    config: ModelConfig
     record: dict | None
     latent_layer: tuple[np.ndarray, ...] = ()
     pending: bool = False  # its weights will be a job's result: those here are none
@@ -64,27 +73,27 @@ class Trained:
 def from_zoo(name: str) -> Trained:
     """Return a model of the zoo."""
     built = zoo.info(name).model
-    return Trained(name, zoo.load(name), Architecture(built.architecture, built.sizes), None)
+    return Trained(name, zoo.load(name), built, None)
 
 
 def train_in_folder(
     setting: RunContext,
     name: str,
-    architecture: Architecture,
+    config: ModelConfig,
     recipe: Recipe,
     *,
     loss: Loss = LOSSES["ce"],
     threat=None,
     classifiers: tuple[Trained, ...] = (),
     start: Trained | None = None,
-    then: tuple[Loss, ...] = (),
+    alternating_losses: tuple[Loss, ...] = (),
 ) -> Trained:
     """Train the model `name` in workdir/name, or go on where a run of it was broken off.
 
     Args:
         setting: data set, precision, strategy, folder.
         name: of the model and of its folder.
-        architecture: what is trained: an autoencoder if there are `classifiers`, else a classifier
+        config: what is trained: an autoencoder if there are `classifiers`, else a classifier
             or a joint network.
         recipe: the hyperparameters.
         loss: what is minimised.
@@ -93,7 +102,8 @@ def train_in_folder(
         start: a model of the same architecture whose weights the run begins with; a narrower one
             is widened. Its `latent_layer` is what a loss with a latent weight begins with; without
             one that begins at random.
-        then: further losses, each minimised by an update of its own in every step.
+        alternating_losses: of a joint network, each minimised by an update of its own in every
+            step.
 
     Returns:
         The model rebuilt in float32, its kernels rounded to float16; its record holds recipe,
@@ -104,18 +114,17 @@ def train_in_folder(
             of another architecture, wider, or narrower and not to be widened.
     """
     folder = setting.workdir / name
-    sizes = {**architecture.sizes}
     spec = data.image_spec(setting.dataset, setting.data_dir)
-    sizes["input_shape"] = spec.shape
+    config = config.with_sizes(input_shape=spec.shape)
     if not classifiers:
-        sizes["classes"] = spec.classes
+        config = config.with_sizes(classes=spec.classes)
     identity = {
         "dataset": setting.dataset,
         "model": name,
-        "architecture": architecture.name,
-        "sizes": sizes,
+        "architecture": config.architecture,
+        "sizes": config.sizes,
         "loss": dataclasses.asdict(loss),
-        "then": [dataclasses.asdict(each) for each in then],
+        "then": [dataclasses.asdict(each) for each in alternating_losses],
         "threat": dataclasses.asdict(threat) if threat else None,
         "classifiers": {c.name: None if c.pending else weights_hash(c.model) for c in classifiers},
         "start": {start.name: weights_hash(start.model)} if start else None,
@@ -124,25 +133,26 @@ def train_in_folder(
     }
     with setting.strategy.scope():
         keras.utils.set_random_seed(recipe.seed)
-        model = build(architecture.name, dtype=POLICIES[setting.precision], **sizes)
+        model = config.build(dtype=POLICIES[setting.precision])
         if start:
-            initialise_from(start, model, Architecture(architecture.name, sizes), recipe.seed)
-        task = _task(model, spec.classes, recipe, loss, then, threat, classifiers, start)
+            initialise_from(start, model, config, recipe.seed)
+        task = _task(
+            model, spec.classes, recipe, loss, threat, classifiers, alternating_losses, start
+        )
     if setting.job is not None:
-        export(setting.job, task, recipe, model, identity, classifiers, start)
-        built = Architecture(architecture.name, sizes)
-        return Trained(name, build(architecture.name, **sizes), built, None, pending=True)
+        export(setting.job, task, recipe, identity, classifiers, start)
+        return Trained(name, config.build(), config, None, pending=True)
     if setting.compiled is not None:
         record = take_result(setting.compiled, name, identity, model)
     else:
         record = _train(setting, folder, identity, task, recipe, spec)
     if setting.chief:
         write_json(folder / "run.json", record)
-    trained = build(architecture.name, **sizes)
+    trained = config.build()
     trained.set_weights(model.get_weights())
     # Before anything is measured, so that the zoo stores in half the bytes what was measured.
     round_kernels(trained)
-    return Trained(name, trained, Architecture(architecture.name, sizes), record)
+    return Trained(name, trained, config, record)
 
 
 def _train(
@@ -181,18 +191,21 @@ def _train(
     return record
 
 
-def initialise_from(start: Trained, model: keras.Model, built: Architecture, seed: int) -> None:
+def initialise_from(start: Trained, model: keras.Model, built: ModelConfig, seed: int) -> None:
     """Give the model, `built` so, the weights of `start`, widened if that is narrower.
 
     Raises:
         ValueError: if `start` is of another architecture, wider, or narrower and not to be widened.
     """
     given, sought = (
-        (architecture.name, _plain(architecture.sizes) | {"width": None})
-        for architecture in (start.architecture, built)
+        (config.architecture, _plain(config.sizes) | {"width": None})
+        for config in (start.config, built)
     )
     if given != sought:
-        raise ValueError(f"--start_from: {start.name} is {start.architecture}, expected {built}.")
+        raise ValueError(
+            f"--start_from: {start.name} is a {start.config.architecture} of {start.config.sizes}, "
+            f"expected a {built.architecture} of {built.sizes}."
+        )
     if [w.shape for w in start.model.weights] == [w.shape for w in model.weights]:
         model.set_weights(start.model.get_weights())
         return
@@ -205,11 +218,12 @@ def initialise_from(start: Trained, model: keras.Model, built: Architecture, see
     print(f"{start.name} is narrower: its weights were widened.", flush=True)
 
 
-def _task(model, classes, recipe, loss, then, threat, classifiers, start: Trained | None) -> Task:
+def _task(model, classes, recipe, loss, threat, classifiers, alternating_losses, start) -> Task:
     """What `train_in_folder` trains; to be called in the strategy's scope."""
     if not classifiers:
-        trained = {"joint": model} if len(model.outputs) == 2 else {"classifiers": (model,)}
-        return Task(**{"classifiers": (), **trained}, loss=loss, threat=threat, then=then)
+        if len(model.outputs) == 2:
+            return JointTask(model, loss, threat, alternating_losses)
+        return ClassifierTask(model, loss, threat)
     if recipe.frozen_encoder:
         if start is None:
             raise ValueError(
@@ -217,13 +231,13 @@ def _task(model, classes, recipe, loss, then, threat, classifiers, start: Traine
                 "encoder has learnt nothing; --start_from or --encoder_epochs give it an encoder."
             )
         encoder(model).trainable = False
-    of_latent = None
-    if any(each.latent for each in (loss, *then)):
-        of_latent = two_headed(model, classes)
-        if start and start.latent_layer:
-            of_latent.get_layer(LATENT_CLASSIFIER).set_weights(start.latent_layer)
     frozen = tuple(classifier.model for classifier in classifiers)
-    return Task(frozen, loss, model, threat, then=then, two_headed=of_latent)
+    if not loss.latent:
+        return AutoencoderTask(model, frozen, loss, threat)
+    with_latent = two_headed(model, classes)
+    if start and start.latent_layer:
+        with_latent.get_layer(LATENT_CLASSIFIER).set_weights(start.latent_layer)
+    return TwoHeadedTask(with_latent, model, frozen, loss, threat)
 
 
 def _claim(folder: Path, identity: dict, writes: bool) -> dict:

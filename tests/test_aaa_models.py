@@ -41,7 +41,7 @@ def test_behind_a_frozen_encoder_the_decoder_alone_is_trained(tmp_path):
     trained = train_in_folder(
         setting,
         "decoder",
-        start.architecture,
+        start.config,
         dataclasses.replace(recipe, epochs=1, train_examples=128, frozen_encoder=1),
         threat=threat_for("mnist"),
         classifiers=(classifier,),
@@ -67,7 +67,7 @@ def test_the_latents_layer_begins_as_the_one_given(tmp_path):
         train_in_folder(
             setting,
             f"latent_{weight}",
-            start.architecture,
+            start.config,
             recipe,
             loss=Loss(1.0, 1.0, latent=weight),
             threat=threat_for("mnist"),

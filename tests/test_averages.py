@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_aaa import data
 from keras_aaa.models import build
-from keras_aaa.training import LOSSES, Recipe, Task, train
+from keras_aaa.training import ClassifierTask, Recipe, train
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.schedule import averages_are_better
 
@@ -61,7 +61,7 @@ def trained(folder, recipe):
     keras.utils.set_random_seed(0)
     model = build("fc", hidden=(8,))
     progress = train(
-        Task((model,), LOSSES["ce"]),
+        ClassifierTask(model),
         recipe,
         train_data=data.load("mnist", "train"),
         validation_data=data.first(data.load("mnist", "validation"), 64),

@@ -15,7 +15,7 @@ from test_training import TINY, arrays, tiny_train
 from keras_aaa.attacks import pgd
 from keras_aaa.black_box import Queries, QueryFailed, black_box, rest_query
 from keras_aaa.serving import export_classifier
-from keras_aaa.training import LOSSES, Task
+from keras_aaa.training import LOSSES, AutoencoderTask
 
 SHAPE, CLASSES = (6, 6, 1), 3
 SIZE = math.prod(SHAPE)
@@ -110,7 +110,7 @@ def digits_classifier(images):
 def test_the_trainer_trains_against_it(small_autoencoder, threat, tmp_path):
     classifier = black_box(digits_classifier, (28, 28, 1), 10, pairs=4)
     before = arrays(small_autoencoder)
-    task = Task((classifier,), LOSSES["ce_mse"], small_autoencoder, threat)
+    task = AutoencoderTask(small_autoencoder, (classifier,), LOSSES["ce_mse"], threat)
     progress = tiny_train(task, tmp_path)
     assert progress.step == 8
     changed = [
@@ -158,20 +158,15 @@ def test_a_run_whose_queries_fail_ends_with_a_checkpoint(small_autoencoder, thre
         return digits_classifier(images)
 
     queries = Queries(dying, 10, attempts=2, pause=0.01)
-    task = Task(
-        (black_box(queries, (28, 28, 1), 10, pairs=2),), LOSSES["ce_mse"], small_autoencoder, threat
-    )
+    classifier = black_box(queries, (28, 28, 1), 10, pairs=2)
+    task = AutoencoderTask(small_autoencoder, (classifier,), LOSSES["ce_mse"], threat)
     with pytest.raises(tf.errors.UnknownError, match=r"QueryFailed.*gone for good"):
         tiny_train(task, tmp_path)
     (saved,) = (tmp_path / "checkpoints").glob("*.index")
     assert int(saved.stem.removeprefix("ckpt-")) > 0
     asked.clear()
-    again = Task(
-        (black_box(digits_classifier, (28, 28, 1), 10, pairs=2),),
-        LOSSES["ce_mse"],
-        small_autoencoder,
-        threat,
-    )
+    classifier = black_box(digits_classifier, (28, 28, 1), 10, pairs=2)
+    again = AutoencoderTask(small_autoencoder, (classifier,), LOSSES["ce_mse"], threat)
     assert tiny_train(again, tmp_path).step == TINY.epochs * 4
 
 

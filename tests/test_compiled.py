@@ -21,7 +21,13 @@ from helpers.small_trainings import RECIPE, THREAT, small_autoencoder, small_cla
 from keras_aaa import data
 from keras_aaa.models import build
 from keras_aaa.models.surgery import two_headed
-from keras_aaa.training import LOSSES, Task
+from keras_aaa.training import (
+    LOSSES,
+    AutoencoderTask,
+    ClassifierTask,
+    JointTask,
+    TwoHeadedTask,
+)
 from keras_aaa.training.compiled import Job, export_training, result
 from keras_aaa.training.compiled.job_files import digest, load_examples
 
@@ -38,14 +44,13 @@ def run(folder, *arguments, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
-def add(job, name, task, recipe, classifiers=(), published=None):
+def add(job, name, task, recipe, classifiers=()):
     """Enter a training into the job, as the commands do."""
     export_training(
         task,
         recipe,
         job.folder / name,
         precision="float32",
-        published=published or task.autoencoder or task.trained,
         fresh=True,
     )
     job.add(name, {"model": name, "classifiers": {}}, classifiers)
@@ -59,22 +64,23 @@ def job(tmp_path_factory):
     classifier, other = small_classifier(), small_classifier()
     ce, mse, ce_mse = (LOSSES[name] for name in ("ce", "mse", "ce_mse"))
     dropout = keras.Sequential([build("fc", hidden=(8,)), keras.layers.Dropout(0.5)])
-    add(made, "natural", Task((dropout,), ce), NATURAL)
-    add(made, "adversarial", Task((small_classifier(),), ce, threat=THREAT), LONGER)
+    add(made, "natural", ClassifierTask(dropout), NATURAL)
+    add(made, "adversarial", ClassifierTask(small_classifier(), threat=THREAT), LONGER)
     own = small_classifier()
-    add(made, "classifier", Task((own,), ce), NATURAL)
+    add(made, "classifier", ClassifierTask(own), NATURAL)
     before = [("classifier", own, True)]
-    add(made, "autoencoder", Task((own,), ce_mse, small_autoencoder(), THREAT), RECIPE, before)
+    alone = AutoencoderTask(small_autoencoder(), (own,), ce_mse, THREAT)
+    add(made, "autoencoder", alone, RECIPE, before)
     frozen = [("one", classifier, False), ("two", other, False)]
-    both = Task((classifier, other), ce_mse, small_autoencoder(), THREAT)
+    both = AutoencoderTask(small_autoencoder(), (classifier, other), ce_mse, THREAT)
     add(made, "ensemble", both, RECIPE, frozen)
     joint = build("joint_network", width=2)
-    add(made, "joint", Task((), ce_mse, joint=joint, threat=THREAT), RECIPE)
-    alternating = Task((), ce, joint=build("joint_network", width=2), then=(mse, mse))
+    add(made, "joint", JointTask(joint, ce_mse, THREAT), RECIPE)
+    alternating = JointTask(build("joint_network", width=2), ce, None, (mse, mse))
     add(made, "alternating", alternating, dataclasses.replace(NATURAL, average_decay=0.0))
     autoencoder = small_autoencoder()
     loss = dataclasses.replace(ce, latent=0.5)
-    heads = Task((classifier,), loss, autoencoder, THREAT, two_headed=two_headed(autoencoder, 10))
+    heads = TwoHeadedTask(two_headed(autoencoder, 10), autoencoder, (classifier,), loss, THREAT)
     add(made, "two_headed", heads, RECIPE, frozen[:1])
     made.write()
     return made.folder

@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 from helpers.small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
 
-from keras_aaa.training import LOSSES, Task
+from keras_aaa.training import LOSSES, AutoencoderTask
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.compiled import export_training
 from keras_aaa.training.optimizers import make_optimizer
-from keras_aaa.training.step import make_step
+from keras_aaa.training.step import StepInputs, make_step
 
 pytest.importorskip("jax")
 
@@ -31,10 +31,10 @@ def by_tensorflow(task, recipe, steps, attack_steps):
     optimizers = {loss: make_optimizer(recipe, task.trained) for loss in task.losses}
     averages = Averages(task.trained, recipe.average_decay)
     step = tf.function(make_step(task, optimizers, recipe.batch_size, "float32", averages))
-    settings = (0.1, 0.1, tf.constant(attack_steps), 0.05)
+    settings = [tf.constant(value) for value in (0.1, 0.1, attack_steps, 0.05)]
     losses = [
-        float(step(x, tf.constant(y), noise, *map(tf.convert_to_tensor, settings), 0)["loss"])
-        for x, y, noise in zip(*batches(steps), strict=True)
+        float(step(StepInputs(*map(tf.constant, batch), *settings), 0)["loss"])
+        for batch in zip(*batches(steps), strict=True)
     ]
     variables = [*task.trained.variables, *averages.variables]
     return losses, [np.asarray(variable) for variable in variables]
@@ -45,7 +45,7 @@ def test_jax_takes_the_same_steps(steps, attack_steps, tmp_path):
     def task():
         keras.utils.set_random_seed(1)
         classifier = small_classifier()
-        return Task((classifier,), LOSSES["ce_mse"], small_autoencoder(), THREAT)
+        return AutoencoderTask(small_autoencoder(), (classifier,), LOSSES["ce_mse"], THREAT)
 
     one = task()
     first = [np.asarray(variable) for variable in one.trained.variables]
@@ -54,7 +54,6 @@ def test_jax_takes_the_same_steps(steps, attack_steps, tmp_path):
         RECIPE,
         tmp_path / "steps",
         precision="float32",
-        published=one.autoencoder,
         fresh=False,
     )
     frozen = [np.asarray(variable) for variable in one.classifiers[0].variables]

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from experiments.aaa.models import Models, Plan, attacked, measured
-from experiments.aaa.studies import Architecture, study_for
+from experiments.aaa.studies import study_for
 from experiments.estimate import gradients
 from experiments.recipes import recipe_for
 from experiments.train_run import Trained
-from keras_aaa.models import build, defend
+from keras_aaa.models import ModelConfig, defend
 from keras_aaa.training import LOSSES
 
 JOBS = ("natural", "adversarial", "aaa")
@@ -27,9 +27,9 @@ def test_a_runs_gradients_are_its_attacks_and_its_updates():
 def test_what_is_trained_under_attack_is_what_is_estimated(from_zoo):
     study = study_for("mnist")
     built = study.classifiers["mnist_madry"]
-    models = Models({"mnist_madry": Trained("mnist_madry", build(built.name), built, None)})
+    models = Models({"mnist_madry": Trained("mnist_madry", built.build(), built, None)})
     recipes = {job: recipe_for("mnist", job, "smoke") for job in JOBS}
-    autoencoder = Architecture("conv_dense_autoencoder", SIZES)
+    autoencoder = ModelConfig("conv_dense_autoencoder", SIZES)
     plan = Plan(
         {name: LOSSES[name] for name in ("ce", "mse")},
         autoencoder,
@@ -42,7 +42,7 @@ def test_what_is_trained_under_attack_is_what_is_estimated(from_zoo):
         encoder_epochs=5,
     )
     behind = models.classifiers["mnist_madry"].model
-    defence = defend(build(autoencoder.name, **SIZES, input_shape=(28, 28, 1)), behind)
+    defence = defend(autoencoder.build(input_shape=(28, 28, 1)), behind)
     on_tables = dataclasses.replace(study, tables={"mnist_madry": study.tables["mnist_madry"]})
     assert measured(on_tables, models, plan, defence, [((40,), 50), ((40, 200), 10)]) == [
         (behind, 40 * 50 + (40 * 50 + 200 * 10)),  # the natural one, and its baseline whole

@@ -7,25 +7,25 @@ import tensorflow as tf
 
 from keras_aaa.models import build
 from keras_aaa.models.joint import classifying_half, reconstructing_half
-from keras_aaa.training import LOSSES, Loss, Task
-from keras_aaa.training.step import make_step
+from keras_aaa.training import LOSSES, ClassifierTask, JointTask, Loss
+from keras_aaa.training.step import StepInputs, make_step
 
 IMAGES = tf.random.stateless_uniform((8, 28, 28, 1), (1, 2))
 LABELS = tf.constant([0, 1, 2, 3, 4, 5, 6, 7], tf.int64)
 
 
-def taken_step(loss, then=(), precision="float32"):
+def taken_step(loss, alternating_losses=(), precision="float32"):
     """A joint network, its weights before one training step, and each loss's updates."""
     keras.utils.set_random_seed(0)
     joint = build("joint_network", width=4)
     before = joint.get_weights()
-    task = Task((), loss, joint=joint, then=then)
+    task = JointTask(joint, loss, alternating_losses=alternating_losses)
     optimizers = {each: keras.optimizers.Adam(1e-3) for each in task.losses}
     for optimizer in optimizers.values():
         optimizer.build(joint.trainable_variables)
     step = tf.function(make_step(task, optimizers, 8, precision))
     nothing = tf.zeros(())
-    step(IMAGES, LABELS, IMAGES, nothing, nothing, tf.constant(0), nothing, 0)
+    step(StepInputs(IMAGES, LABELS, IMAGES, nothing, nothing, tf.constant(0), nothing), 0)
     return joint, before, [int(optimizer.iterations) for optimizer in optimizers.values()]
 
 
@@ -84,7 +84,7 @@ def test_reconstructions_have_no_momentum_of_the_cross_entropy():
 
 
 def test_a_task_wants_two_outputs_of_a_joint_network():
-    with pytest.raises(ValueError, match="two outputs"):
-        Task((), LOSSES["ce"], joint=build("lenet5"))
-    with pytest.raises(ValueError, match="neither classifiers"):
-        Task((build("lenet5"),), LOSSES["ce"], joint=build("joint_network"))
+    with pytest.raises(ValueError, match="a model of 2 outputs, got 1"):
+        JointTask(build("lenet5"), LOSSES["ce"])
+    with pytest.raises(ValueError, match="a model of 1 outputs, got 2"):
+        ClassifierTask(build("joint_network"))

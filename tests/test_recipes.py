@@ -13,9 +13,9 @@ from experiments.recipes import RECIPE_NAMES, RECIPES, recipe_for, weighed
 from experiments.revisiting.roles import ROLES
 from experiments.revisiting.study import STUDIES as REVISITING
 from experiments.tables import TITLES
-from keras_aaa.models import ARCHITECTURES, build
+from keras_aaa.models import ARCHITECTURES
 from keras_aaa.threat_model import threat_for
-from keras_aaa.training import LOSSES, Loss, Task, train
+from keras_aaa.training import LOSSES, AutoencoderTask, Loss, train
 
 SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 # AAA, experimental setup: steps and step size of the training attack.
@@ -39,7 +39,7 @@ def test_studies_name_what_there_is(dataset):
     study = STUDIES[dataset]
     assert study.source in study.classifiers and set(study.baselines) <= set(study.classifiers)
     classifiers = (study.classifiers | study.unseen).values()
-    assert {a.name for a in (study.autoencoder, *classifiers)} <= set(ARCHITECTURES)
+    assert {a.architecture for a in (study.autoencoder, *classifiers)} <= set(ARCHITECTURES)
     for name in study.unseen:
         assert study.tables[name].key in TITLES and not study.tables[name].cells
     for name in study.classifiers:
@@ -99,12 +99,8 @@ def test_the_papers_recipe_takes_two_steps_at_full_size(dataset, tmp_path):
     images = random.random((4, *SHAPES[dataset]), np.float32)
     labels = random.integers(0, 10, 4)
     autoencoder, source = study.autoencoder, study.classifiers[study.source]
-    task = Task(
-        (build(source.name, **source.sizes),),
-        LOSSES["ce_mse"],
-        build(autoencoder.name, **autoencoder.sizes),
-        threat_for(dataset),
-    )
+    models = autoencoder.build(), (source.build(),)
+    task = AutoencoderTask(*models, LOSSES["ce_mse"], threat_for(dataset))
     before = task.trained.get_weights()
     progress = train(
         task,

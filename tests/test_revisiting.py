@@ -21,13 +21,13 @@ from keras_aaa.evaluation import correct
 from keras_aaa.hashing import weights_hash
 from keras_aaa.models import ARCHITECTURES, build
 from keras_aaa.threat_model import threat_for
-from keras_aaa.training import Task, train
+from keras_aaa.training import AutoencoderTask, ClassifierTask, train
 
 
 @pytest.mark.parametrize("dataset", STUDIES)
 def test_studies_name_what_there_is_and_the_papers_numbers(dataset):
     study = STUDIES[dataset]
-    assert {a.name for a in study.architectures.values()} <= set(ARCHITECTURES)
+    assert {a.architecture for a in study.architectures.values()} <= set(ARCHITECTURES)
     numbers = []
     for table in study.tables.values():
         assert {*table.columns, *table.columns.values()} <= set(DEFENCES)
@@ -49,10 +49,11 @@ def test_small_networks_are_smaller_and_named_so():
     study = STUDIES["cifar10"]
     small = study.reduced()
     for part in study.architectures:
-        sizes = {"input_shape": (32, 32, 3), **study.architectures[part].sizes}
-        full = build(study.architectures[part].name, **sizes).count_params()
-        less = build(small.architectures[part].name, **(sizes | small.architectures[part].sizes))
-        assert (less.count_params() < full) == (part in study.small), part
+        full, less = (
+            each.architectures[part].build(input_shape=(32, 32, 3)).count_params()
+            for each in (study, small)
+        )
+        assert (less < full) == (part in study.small), part
     assert small.zoo == study.zoo | {"classifier": "cifar10_vgg16_small"}
     assert small.reduced() == small and STUDIES["mnist"].reduced() == STUDIES["mnist"]
 
@@ -257,12 +258,12 @@ def test_the_papers_size_of_cifar10_takes_two_steps(part, tmp_path):
     architectures = STUDIES["cifar10"].architectures
     random = np.random.default_rng(0)
     images, labels = random.random((4, 32, 32, 3), np.float32), random.integers(0, 10, 4)
-    sizes = {"input_shape": (32, 32, 3), **architectures[part].sizes}
-    model = build(architectures[part].name, **sizes)
+    model = architectures[part].build(input_shape=(32, 32, 3))
     role = ROLES[part]
-    task = Task((model,), role.loss)
     if part == "autoencoder":
-        task = Task((build("fc", input_shape=(32, 32, 3)),), role.loss, autoencoder=model)
+        task = AutoencoderTask(model, (build("fc", input_shape=(32, 32, 3)),), role.loss)
+    else:
+        task = ClassifierTask(model, role.loss)
     recipe = recipe_for("cifar10", role.job, "paper")
     progress = train(
         task,

@@ -7,10 +7,9 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from experiments.aaa.studies import Architecture
 from experiments.train_run import RunContext, Trained, train_in_folder
 from keras_aaa import data
-from keras_aaa.models import build
+from keras_aaa.models import ModelConfig
 from keras_aaa.threat_model import threat_for
 from keras_aaa.training import LOSSES, Recipe
 
@@ -29,33 +28,31 @@ IMAGES = data.first(data.load("mnist", "train"), 16)[0]
 
 
 def _autoencoder(width: int) -> Trained:
-    built = Architecture("conv_autoencoder", {"width": width, "input_shape": (28, 28, 1)})
-    model = build(built.name, **built.sizes)
+    built = ModelConfig("conv_autoencoder", {"width": width, "input_shape": (28, 28, 1)})
+    model = built.build()
     for _ in range(30):  # else its normalisations make every image grey, whatever the weights
         model(IMAGES, training=True)
     return Trained("narrow", model, built, None)
 
 
-def _train(
-    tmp_path, start: Trained | None, architecture: Architecture, recipe: Recipe = STILL
-) -> Trained:
+def _train(tmp_path, start: Trained | None, config: ModelConfig, recipe: Recipe = STILL) -> Trained:
     classifier = zoo.load("mnist_fc")
     return train_in_folder(
         RunContext("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0),
         "wide",
-        architecture,
+        config,
         recipe,
         loss=LOSSES["ce_mse"],
         threat=threat_for("mnist"),
-        classifiers=(Trained("mnist_fc", classifier, Architecture("fc"), None),),
+        classifiers=(Trained("mnist_fc", classifier, ModelConfig("fc"), None),),
         start=start,
     )
 
 
 def test_a_run_begins_with_a_narrower_models_weights(tmp_path):
     start = _autoencoder(2)
-    found = _train(tmp_path, start, Architecture("conv_autoencoder", {"width": 4}))
-    assert found.architecture.sizes["width"] == 4
+    found = _train(tmp_path, start, ModelConfig("conv_autoencoder", {"width": 4}))
+    assert found.config.sizes["width"] == 4
     assert list(found.record["identity"]["start"]) == ["narrow"]
     # Batch normalisation's averages have moved by a step.
     apart = np.abs(found.model(IMAGES) - start.model(IMAGES)).mean()
@@ -66,14 +63,14 @@ def test_a_run_begins_with_a_narrower_models_weights(tmp_path):
 def test_an_encoder_that_has_learnt_nothing_is_not_frozen(tmp_path):
     recipe = dataclasses.replace(STILL, frozen_encoder=1)
     with pytest.raises(ValueError, match="begins with nothing"):
-        _train(tmp_path, None, Architecture("conv_autoencoder", {"width": 2}), recipe)
+        _train(tmp_path, None, ModelConfig("conv_autoencoder", {"width": 2}), recipe)
 
 
 @pytest.mark.parametrize(
     "architecture, message",
     [
-        (Architecture("conv_autoencoder", {"width": 1}), "narrow does not become"),
-        (Architecture("conv_dense_autoencoder", {"width": 2}), "narrow is Architecture"),
+        (ModelConfig("conv_autoencoder", {"width": 1}), "narrow does not become"),
+        (ModelConfig("conv_dense_autoencoder", {"width": 2}), "narrow is a conv_autoencoder"),
     ],
 )
 def test_a_start_that_does_not_fit_leaves_no_folder(tmp_path, architecture, message):

@@ -11,7 +11,15 @@ from helpers.commands import run
 
 from keras_aaa import data
 from keras_aaa.models import build
-from keras_aaa.training import LOSSES, Loss, Recipe, Task, TrainingError, train
+from keras_aaa.training import (
+    LOSSES,
+    AutoencoderTask,
+    ClassifierTask,
+    Loss,
+    Recipe,
+    TrainingError,
+    train,
+)
 from keras_aaa.training.schedule import AttackSettings, attack_settings, eps_fraction, learning_rate
 
 TINY = Recipe(
@@ -127,7 +135,7 @@ def test_weight_decay_takes_its_part_off_the_kernels_alone(tmp_path):
         model = build("resnet", input_shape=(28, 28, 1), filters=(4, 4, 4, 4), units=1)
         before = [variable.numpy() for variable in model.trainable_variables]
         one_step = dataclasses.replace(recipe, weight_decay=decay)
-        tiny_train(Task((model,), LOSSES["ce"]), tmp_path / str(decay), one_step)
+        tiny_train(ClassifierTask(model), tmp_path / str(decay), one_step)
         after.append([variable.numpy() for variable in model.trainable_variables])
     for variable, start, kept, decayed in zip(
         model.trainable_variables, before, *after, strict=True
@@ -144,7 +152,7 @@ def test_only_the_autoencoder_changes(loss, precision, threat, tmp_path):
     # A classifier with batch statistics, which a forward pass in training mode would move.
     classifier = build("resnet", input_shape=(28, 28, 1), filters=(4, 4, 4, 4), units=1)
     before, untrained = arrays(classifier), arrays(autoencoder)
-    task = Task((classifier,), LOSSES[loss], autoencoder, threat)
+    task = AutoencoderTask(autoencoder, (classifier,), LOSSES[loss], threat)
     progress = tiny_train(task, tmp_path, precision=precision)
     assert_equal(before, arrays(classifier))
     assert all(w.dtype == np.float32 for w in arrays(autoencoder))
@@ -158,7 +166,7 @@ def test_only_the_autoencoder_changes(loss, precision, threat, tmp_path):
 
 def test_natural_training_learns(small_classifier, tmp_path):
     recipe = dataclasses.replace(TINY, epochs=3, train_examples=2000, attack_steps=0)
-    progress = tiny_train(Task((small_classifier,), LOSSES["ce"]), tmp_path, recipe)
+    progress = tiny_train(ClassifierTask(small_classifier), tmp_path, recipe)
     assert progress.history[-1]["val_accuracy"] > 0.6
     assert "val_robust_accuracy" not in progress.history[-1]
 
@@ -166,7 +174,7 @@ def test_natural_training_learns(small_classifier, tmp_path):
 def test_adversarial_loss_falls(small_classifier, threat, tmp_path):
     recipe = dataclasses.replace(TINY, epochs=6, train_examples=256, schedule="constant")
     easy = dataclasses.replace(threat, eps=0.05)
-    progress = tiny_train(Task((small_classifier,), LOSSES["ce"], threat=easy), tmp_path, recipe)
+    progress = tiny_train(ClassifierTask(small_classifier, threat=easy), tmp_path, recipe)
     assert progress.history[-1]["loss"] < 0.8 * progress.history[0]["loss"]
 
 
@@ -178,15 +186,15 @@ def test_an_ensemble_draws_every_classifier(small_autoencoder, threat, tmp_path)
         def on_train_batch_end(self, batch, logs=None):
             seen.append(logs["loss"])
 
-    task = Task(classifiers, LOSSES["ce_mse"], small_autoencoder, threat)
+    task = AutoencoderTask(small_autoencoder, classifiers, LOSSES["ce_mse"], threat)
     tiny_train(task, tmp_path, callbacks=[Spy()])
     assert len(seen) == 8
-    with pytest.raises(ValueError, match="one classifier to train"):
-        Task(classifiers, LOSSES["ce"])
+    with pytest.raises(TypeError, match=r"expected a keras\.Model, got tuple"):
+        ClassifierTask(classifiers)
 
 
 def test_stock_callbacks_work(small_autoencoder, small_classifier, threat, tmp_path):
-    task = Task((small_classifier,), LOSSES["ce_mse"], small_autoencoder, threat)
+    task = AutoencoderTask(small_autoencoder, (small_classifier,), LOSSES["ce_mse"], threat)
     callbacks = [
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
         keras.callbacks.TensorBoard(tmp_path / "tensorboard", write_graph=False),
@@ -212,7 +220,7 @@ def test_nan_stops_at_its_step_and_keeps_the_last_checkpoint(small_classifier, t
 
     with pytest.raises(TrainingError, match="not finite at step 6"):
         tiny_train(
-            Task((small_classifier,), LOSSES["ce"], threat=threat),
+            ClassifierTask(small_classifier, threat=threat),
             tmp_path,
             recipe,
             callbacks=[Poison()],
@@ -234,16 +242,16 @@ def test_collapse_stops_with_advice(small_classifier, threat, tmp_path):
         TINY, epochs=8, train_examples=3000, attack_steps=0, validation_steps=10
     )
     with pytest.raises(TrainingError, match="collapsed in epoch"):
-        tiny_train(Task((small_classifier,), LOSSES["ce"], threat=threat), tmp_path, recipe)
+        tiny_train(ClassifierTask(small_classifier, threat=threat), tmp_path, recipe)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(threat, tmp_path, caplog):
-    task = Task((build("fc", hidden=(8,)),), LOSSES["ce"], threat=threat)
+    task = ClassifierTask(build("fc", hidden=(8,)), threat=threat)
     tiny_train(task, tmp_path)
     expected = arrays(task.trained)
     newest = tmp_path / "checkpoints" / "ckpt-8.data-00000-of-00001"
     newest.write_bytes(newest.read_bytes()[:1000])
-    again = Task((build("fc", hidden=(8,)),), LOSSES["ce"], threat=threat)
+    again = ClassifierTask(build("fc", hidden=(8,)), threat=threat)
     with caplog.at_level(logging.WARNING):
         tiny_train(again, tmp_path)
     assert "ckpt-8" in caplog.text and "trying an older" in caplog.text
@@ -267,4 +275,4 @@ def test_two_replicas_train_as_one(tmp_path):
 def test_too_few_examples_for_a_batch(small_classifier, tmp_path):
     with pytest.raises(ValueError, match="batch_size 128 is more than the 64 examples"):
         recipe = dataclasses.replace(TINY, batch_size=128)
-        tiny_train(Task((small_classifier,), LOSSES["ce"]), tmp_path, recipe)
+        tiny_train(ClassifierTask(small_classifier), tmp_path, recipe)

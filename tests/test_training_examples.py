@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_aaa import data
 from keras_aaa.inputs import training_examples
-from keras_aaa.training import LOSSES, Recipe, Task, train
+from keras_aaa.training import LOSSES, AutoencoderTask, ClassifierTask, Recipe, train
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((40, 28, 28, 1), np.float32)
@@ -67,7 +67,7 @@ def test_other_widths_of_number_become_float32_and_int64(small_classifier):
 def test_validation_data_is_a_pair_of_fit_arrays(small_classifier, tmp_path):
     def run(validation_data):
         train(
-            Task((small_classifier,), LOSSES["ce"]),
+            ClassifierTask(small_classifier),
             Recipe(epochs=1, batch_size=8),
             train_data=pairs(),
             validation_data=validation_data,
@@ -83,8 +83,8 @@ def test_validation_data_is_a_pair_of_fit_arrays(small_classifier, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_task_takes_a_tuple_of_classifiers_and_losses(small_classifier):
-    with pytest.raises(TypeError, match=r"tuple of classifiers, \(model,\) for one"):
-        Task(small_classifier, LOSSES["ce"])
+def test_a_task_takes_a_tuple_of_classifiers_and_losses(small_autoencoder, small_classifier):
+    with pytest.raises(TypeError, match=r"tuple of models, \(model,\) for one"):
+        AutoencoderTask(small_autoencoder, small_classifier, LOSSES["ce"])
     with pytest.raises(TypeError, match=r"expected a Loss, .* got 'ce'"):
-        Task((small_classifier,), "ce")
+        ClassifierTask(small_classifier, "ce")

@@ -11,8 +11,8 @@ from keras_aaa.fast.precision import POLICIES
 from keras_aaa.models import build
 from keras_aaa.models.surgery import LATENT_CLASSIFIER, encoder, two_headed
 from keras_aaa.threat_model import threat_for
-from keras_aaa.training import LOSSES, Recipe, Task
-from keras_aaa.training.step import make_step
+from keras_aaa.training import LOSSES, AutoencoderTask, Recipe, Task, TwoHeadedTask
+from keras_aaa.training.step import StepInputs, make_step
 from keras_aaa.training.validation import Validator
 
 IMAGES = tf.random.stateless_uniform((8, 28, 28, 1), (1, 2))
@@ -24,8 +24,10 @@ def made(latent: float, precision: str = "float32") -> Task:
     autoencoder = build("conv_autoencoder", width=2, dtype=POLICIES[precision])
     loss = dataclasses.replace(LOSSES["ce_mse"], latent=latent)
     classifier = build("fc", hidden=(8,))
-    model = two_headed(autoencoder, 10) if latent else None
-    return Task((classifier,), loss, autoencoder, threat_for("mnist"), two_headed=model)
+    models = autoencoder, (classifier,), loss, threat_for("mnist")
+    return (
+        TwoHeadedTask(two_headed(autoencoder, 10), *models) if latent else AutoencoderTask(*models)
+    )
 
 
 def taken_step(task: Task, precision: str) -> list[np.ndarray]:
@@ -34,7 +36,7 @@ def taken_step(task: Task, precision: str) -> list[np.ndarray]:
     optimizer.build(task.trained.trainable_variables)
     step = tf.function(make_step(task, {task.loss: optimizer}, 8, precision))
     noise, none, one = IMAGES * 2 - 1, tf.zeros(()), tf.constant(1)
-    step(IMAGES, LABELS, noise, none + 0.3, none + 0.3, one, none + 0.3, 0)
+    step(StepInputs(IMAGES, LABELS, noise, none + 0.3, none + 0.3, one, none + 0.3), 0)
     return [variable.numpy() for variable in task.autoencoder.trainable_variables]
 
 
@@ -64,9 +66,9 @@ def test_validation_leaves_it_out():
 
 def test_a_latent_weight_needs_the_model_for_it():
     task, other = made(2.0), made(2.0)
-    with pytest.raises(ValueError, match="if and only if"):
-        dataclasses.replace(task, two_headed=None)
-    with pytest.raises(ValueError, match="if and only if"):
+    with pytest.raises(ValueError, match="expected no latent weight"):
+        AutoencoderTask(task.autoencoder, task.classifiers, task.loss)
+    with pytest.raises(ValueError, match="expected a latent weight"):
         dataclasses.replace(task, loss=LOSSES["ce_mse"])
     with pytest.raises(ValueError, match="which has other layers"):
         dataclasses.replace(task, two_headed=other.two_headed)

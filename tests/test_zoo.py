@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from keras_aaa.models import build, defend
+from keras_aaa.models import ModelConfig, build, defend
 from keras_aaa.models.float16 import round_kernels
 
 
@@ -16,8 +16,8 @@ def card(**changes):
         "version": 1,
         "kind": "autoencoder",
         "dataset": "mnist",
-        "model": zoo.Model("aaa_mnist_test", "conv_autoencoder", {"width": 2}),
-        "classifier": zoo.Model("mnist_small", "madry", {"width": 4, "dense": 16}),
+        "model": ModelConfig("conv_autoencoder", {"width": 2}, "aaa_mnist_test"),
+        "classifier": ModelConfig("madry", {"width": 4, "dense": 16}, "mnist_small"),
         "threat": {"norm": "linf", "eps": 0.3},
         "training": {},
         "provenance": {},
@@ -69,8 +69,8 @@ def test_rounded_kernels_are_stored_in_half_the_bytes_and_come_back(tmp_path, di
         autoencoder,
         "aaa_mnist_test",
         card(
-            model=zoo.Model("aaa_mnist_test", "conv_dense_autoencoder", {"latent": 64}),
-            classifier=zoo.Model("mnist_small", "madry", {"width": 4}),
+            model=ModelConfig("conv_dense_autoencoder", {"latent": 64}, "aaa_mnist_test"),
+            classifier=ModelConfig("madry", {"width": 4}, "mnist_small"),
         ),
         tmp_path,
         classifier=classifier,
@@ -96,7 +96,7 @@ def test_a_model_with_dropout_comes_back(tmp_path):
     described = card(
         name="dnn_test",
         kind="classifier",
-        model=zoo.Model("dnn_test", "dnn", sizes),
+        model=ModelConfig("dnn", sizes, "dnn_test"),
         classifier=None,
         measured=(),
     )
@@ -184,7 +184,7 @@ def test_saving_refuses_a_published_version_and_a_wrong_card(saved):
     with pytest.raises(ValueError, match="a classifier where"):
         zoo.save(autoencoder, "aaa_mnist_test", second, root)
     wider = dataclasses.replace(
-        second, model=zoo.Model("aaa_mnist_test", "conv_autoencoder", {"width": 4})
+        second, model=ModelConfig("conv_autoencoder", {"width": 4}, "aaa_mnist_test")
     )
     with pytest.raises(ValueError, match="does not describe"):
         zoo.save(autoencoder, "aaa_mnist_test", wider, root, classifier=classifier)

@@ -6,7 +6,7 @@ import pytest
 from helpers.zoo_server import serve
 
 import zoo
-from keras_aaa.models import build
+from keras_aaa.models import ModelConfig, build
 from zoo import index, store
 from zoo.archive import pack, unpack
 from zoo.fetch import CACHE_VARIABLE, URL_VARIABLE
@@ -20,7 +20,7 @@ def _card():
         version=1,
         kind="classifier",
         dataset="mnist",
-        model=zoo.Model(NAME, "fc", {"hidden": (4,)}),
+        model=ModelConfig("fc", {"hidden": (4,)}, NAME),
         classifier=None,
         threat={"norm": "linf", "eps": 0.3},
         training={},

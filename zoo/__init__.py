@@ -11,7 +11,7 @@ import keras
 
 from keras_aaa.hashing import IntegrityError
 from zoo import artefact, store
-from zoo.card import Card, Measurement, Model, check_name
+from zoo.card import Card, Measurement, check_name
 from zoo.fetch import FetchError
 from zoo.index import describe
 
@@ -20,7 +20,6 @@ __all__ = [
     "FetchError",
     "IntegrityError",
     "Measurement",
-    "Model",
     "info",
     "list_models",
     "load",

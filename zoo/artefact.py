@@ -12,7 +12,6 @@ import keras
 import tensorflow as tf
 
 from keras_aaa.hashing import folder_hashes
-from keras_aaa.models import build
 from keras_aaa.results import write_json
 from keras_aaa.serving import export_classifier, export_defence
 from zoo.card import CARD, Card, Measurement, verified_card
@@ -39,9 +38,7 @@ def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: 
         raise ValueError("card: expected a classifier where, and only where, one is described.")
     for described, given in ((card.model, model), (card.classifier, classifier)):
         if described is not None and given is not None:
-            expected = [
-                tuple(v.shape) for v in build(described.architecture, **described.sizes).weights
-            ]
+            expected = [tuple(v.shape) for v in described.build().weights]
             if expected != [tuple(v.shape) for v in given.weights]:
                 raise ValueError(f"card: {described} does not describe the model {given.name!r}.")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +93,7 @@ def read(
     """
     card = verified_card(folder, card_sha256)
     described = getattr(card, part)
-    model = build(described.architecture, **described.sizes)
+    model = described.build()
     collection = "classifier" if part == "classifier" else card.kind
     try:
         stored = tf.train.load_checkpoint(str(folder / "variables" / "variables"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keras_aaa.hashing import check_hashes
+from keras_aaa.models import ModelConfig
 
 SCHEMA = 1
 CARD = "card.json"
@@ -37,15 +38,6 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Model:
-    """An architecture of keras_aaa.models by its registered name, and the builder's arguments."""
-
-    name: str
-    architecture: str
-    sizes: dict
-
-
-@dataclass(frozen=True)
 class Card:
     """Everything known of an artefact; written by code, read by code and by people.
 
@@ -68,8 +60,8 @@ class Card:
     version: int
     kind: str
     dataset: str
-    model: Model
-    classifier: Model | None
+    model: ModelConfig
+    classifier: ModelConfig | None
     threat: dict | None
     training: dict
     provenance: dict
@@ -139,8 +131,8 @@ class Card:
             )
             classifier = data["classifier"]
             fixed = {
-                "model": Model(**data["model"]),
-                "classifier": Model(**classifier) if classifier else None,
+                "model": ModelConfig(**data["model"]),
+                "classifier": ModelConfig(**classifier) if classifier else None,
                 "measured": measured,
                 "caveats": tuple(data["caveats"]),
             }

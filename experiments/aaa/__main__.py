@@ -43,7 +43,7 @@ from experiments.train_run import RunContext
 from keras_aaa import data
 from keras_aaa.evaluation import PgdTest
 from keras_aaa.figures import training_curves
-from keras_aaa.models import build, defend
+from keras_aaa.models import defend
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 
@@ -69,7 +69,7 @@ def main(argv):
         setting.job.write()
         print(f"Run it where JAX is: python {setting.job.folder}/run.py --seconds=600")
         return
-    autoencoder = build(plan.autoencoder.name, **plan.autoencoder.sizes, input_shape=spec.shape)
+    autoencoder = plan.autoencoder.build(input_shape=spec.shape)
     defence = defend(autoencoder, models.classifiers[study.source].model)
     announce(
         setting,

@@ -12,7 +12,7 @@ from absl import flags
 import zoo
 from experiments import common_flags
 from experiments.aaa.models import ENSEMBLE, Plan
-from experiments.aaa.studies import Architecture, Study
+from experiments.aaa.studies import Study
 from experiments.common_flags import (
     define_compiled,
     define_recipe_flags,
@@ -94,7 +94,7 @@ def plan(study: Study) -> Plan:
     losses |= {ENSEMBLE: LOSSES["ce_mse"]} if FLAGS.ensemble else {}
     _check_heeded(losses)
     losses = {name: weighed(loss, recipes["aaa"]) for name, loss in losses.items()}
-    known = inspect.signature(ARCHITECTURES[study.autoencoder.name]).parameters
+    known = inspect.signature(ARCHITECTURES[study.autoencoder.architecture]).parameters
     sizes = {name: FLAGS[name].value for name in ("latent", "width") if FLAGS[name].value}
     for name in sizes:
         if name not in known:
@@ -102,7 +102,7 @@ def plan(study: Study) -> Plan:
     narrow = "width" in sizes and sizes["width"] < known["width"].default
     return Plan(
         losses,
-        Architecture(study.autoencoder.name, {**study.autoencoder.sizes, **sizes}),
+        study.autoencoder.with_sizes(**sizes),
         ("small",) if narrow else (),
         recipes,
         FLAGS.baseline,

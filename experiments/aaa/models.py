@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 import keras
 
 import zoo
-from experiments.aaa.studies import Architecture, Study
+from experiments.aaa.studies import Study
 from experiments.train_run import RunContext, Trained, from_zoo, initialise_from, train_in_folder
 from keras_aaa import data
 from keras_aaa.hashing import weights_hash
-from keras_aaa.models import build
+from keras_aaa.models import ModelConfig
 from keras_aaa.models.surgery import LATENT_CLASSIFIER, encoder
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Loss, Recipe
@@ -36,7 +36,7 @@ class Plan:
     """
 
     losses: dict[str, Loss]
-    autoencoder: Architecture
+    autoencoder: ModelConfig
     variant: tuple[str, ...]
     recipes: dict[str, Recipe]
     baseline: bool
@@ -63,13 +63,13 @@ class Models:
 def classifiers(setting: RunContext, study: Study, plan: Plan) -> Models:
     """Return the study's natural classifiers: the zoo's where it has them."""
     found = {}
-    for name, architecture in study.classifiers.items():
+    for name, config in study.classifiers.items():
         if plan.from_zoo or (name in zoo.list_models() and name not in plan.train_classifiers):
             found[name] = from_zoo(name)
             print(f"{name}: taken from the zoo.")
         else:
             start, recipe = _start(plan, name), plan.recipes["natural"]
-            found[name] = train_in_folder(setting, name, architecture, recipe, start=start)
+            found[name] = train_in_folder(setting, name, config, recipe, start=start)
     return Models(found)
 
 
@@ -86,9 +86,8 @@ def attacked(
         return []
     found = [(defence, [plan.recipes["aaa"]] * len(plan.losses))]
     if plan.losses and plan.encoder_epochs:
-        built = _encoder_classifier(plan)
         shape, classes = defence.input_shape[1:], defence.output_shape[-1]
-        model = build(built.name, **built.sizes, input_shape=shape, classes=classes)
+        model = _encoder_classifier(plan).build(input_shape=shape, classes=classes)
         found.append((model, [_encoder_recipe(plan)]))
     for name in study.baselines if plan.baseline else ():
         found.append((models.classifiers[name].model, [plan.recipes["adversarial"]]))
@@ -162,7 +161,7 @@ def add_robust(
 
 def _of_size(found: Trained, sizes: dict) -> Trained:
     for name, wanted in sizes.items():
-        if (has := found.architecture.sizes.get(name, wanted)) != wanted:
+        if (has := found.config.sizes.get(name, wanted)) != wanted:
             raise ValueError(
                 f"--{name}: {found.name} of the zoo has {has}, not {wanted}; give that or none."
             )
@@ -174,27 +173,29 @@ def _with_encoder(setting: RunContext, plan: Plan, threat: ThreatModel) -> Train
 
     The decoder, and the encoder before it is trained, are those of --start_from if given.
     """
-    recipe, built = _encoder_recipe(plan), _encoder_classifier(plan)
+    recipe = _encoder_recipe(plan)
     spec = data.image_spec(setting.dataset, setting.data_dir)
-    name, sizes = plan.autoencoder.name, {**plan.autoencoder.sizes, "input_shape": spec.shape}
+    config = plan.autoencoder.with_sizes(input_shape=spec.shape)
     keras.utils.set_random_seed(recipe.seed)
-    model = build(name, **sizes)
+    model = config.build()
     begun = None
     if start := _start(plan, "encoder", of_any_name=True):
-        initialise_from(start, model, Architecture(name, sizes), recipe.seed)
-        sizes_of_classifier = {**built.sizes, "input_shape": spec.shape, "classes": spec.classes}
-        classifier = build(built.name, **sizes_of_classifier)
+        initialise_from(start, model, config, recipe.seed)
+        whole = _encoder_classifier(plan).with_sizes(input_shape=spec.shape, classes=spec.classes)
+        classifier = whole.build()
         encoder(classifier).set_weights(encoder(model).get_weights())
-        begun = Trained(start.name, classifier, Architecture(built.name, sizes_of_classifier), None)
-    trained = train_in_folder(setting, "encoder", built, recipe, threat=threat, start=begun)
+        begun = Trained(start.name, classifier, whole, None)
+    trained = train_in_folder(
+        setting, "encoder", _encoder_classifier(plan), recipe, threat=threat, start=begun
+    )
     encoder(model).set_weights(encoder(trained.model).get_weights())
     latent_layer = tuple(trained.model.get_layer(LATENT_CLASSIFIER).get_weights())
-    return Trained(trained.name, model, Architecture(name, sizes), None, latent_layer)
+    return Trained(trained.name, model, config, None, latent_layer)
 
 
-def _encoder_classifier(plan: Plan) -> Architecture:
-    sizes = {"autoencoder": plan.autoencoder.name, **plan.autoencoder.sizes}
-    return Architecture("encoder_classifier", sizes)
+def _encoder_classifier(plan: Plan) -> ModelConfig:
+    sizes = {"autoencoder": plan.autoencoder.architecture, **plan.autoencoder.sizes}
+    return ModelConfig("encoder_classifier", sizes)
 
 
 def _encoder_recipe(plan: Plan) -> Recipe:

@@ -5,14 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from experiments.paper import Cells
 from keras_aaa.checks import lookup
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A builder's name and its sizes, as zoo cards store them."""
-
-    name: str
-    sizes: dict = field(default_factory=dict)
+from keras_aaa.models import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -28,10 +21,10 @@ class Study:
     """One data set of the AAA paper."""
 
     source: str  # zoo name of the classifier the autoencoder is trained with
-    classifiers: dict[str, Architecture]  # zoo name -> architecture; the source and the targets
-    unseen: dict[str, Architecture]  # targets of another family, beyond the paper
+    classifiers: dict[str, ModelConfig]  # zoo name -> architecture; the source and the targets
+    unseen: dict[str, ModelConfig]  # targets of another family, beyond the paper
     baselines: tuple[str, ...]  # those that the paper also trains adversarially
-    autoencoder: Architecture
+    autoencoder: ModelConfig
     test_steps: tuple[int, ...]  # of the PGD test attack, each reported
     test_step_size: float  # image units
     tables: dict[str, Table]  # by the zoo name of the classifier that is measured
@@ -44,7 +37,7 @@ class Study:
         return replace(
             self,
             classifiers={
-                names[name]: replace(built, sizes=built.sizes | self.small.get(name, {}))
+                names[name]: built.with_sizes(**self.small.get(name, {}))
                 for name, built in self.classifiers.items()
             },
             baselines=tuple(names[name] for name in self.baselines),
@@ -88,12 +81,12 @@ STUDIES = {
     "mnist": Study(
         source="mnist_madry",
         classifiers={
-            "mnist_madry": Architecture("madry"),
-            "mnist_fc": Architecture("fc", {"hidden": (256, 256)}),
+            "mnist_madry": ModelConfig("madry"),
+            "mnist_fc": ModelConfig("fc", {"hidden": (256, 256)}),
         },
-        unseen={"mnist_mixer": Architecture("mixer")},
+        unseen={"mnist_mixer": ModelConfig("mixer")},
         baselines=("mnist_madry",),
-        autoencoder=Architecture("conv_dense_autoencoder", {"latent": 1024}),
+        autoencoder=ModelConfig("conv_dense_autoencoder", {"latent": 1024}),
         test_steps=(40, 200),
         test_step_size=0.01,
         tables={
@@ -105,12 +98,12 @@ STUDIES = {
     "fashion_mnist": Study(
         source="fashion_mnist_cnn",
         classifiers={
-            "fashion_mnist_cnn": Architecture("cnn"),
-            "fashion_mnist_fc": Architecture("fc", {"hidden": (1024, 512, 256)}),
+            "fashion_mnist_cnn": ModelConfig("cnn"),
+            "fashion_mnist_fc": ModelConfig("fc", {"hidden": (1024, 512, 256)}),
         },
-        unseen={"fashion_mnist_mixer": Architecture("mixer")},
+        unseen={"fashion_mnist_mixer": ModelConfig("mixer")},
         baselines=("fashion_mnist_cnn",),
-        autoencoder=Architecture("conv_autoencoder"),
+        autoencoder=ModelConfig("conv_autoencoder"),
         test_steps=(40, 200),
         test_step_size=0.01,
         tables={
@@ -122,13 +115,13 @@ STUDIES = {
     "cifar10": Study(
         source="cifar10_resnet",
         classifiers={
-            "cifar10_resnet": Architecture("resnet"),
-            "cifar10_vgg19": Architecture("vgg19"),
-            "cifar10_dnn": Architecture("dnn"),
+            "cifar10_resnet": ModelConfig("resnet"),
+            "cifar10_vgg19": ModelConfig("vgg19"),
+            "cifar10_dnn": ModelConfig("dnn"),
         },
-        unseen={"cifar10_mixer": Architecture("mixer")},
+        unseen={"cifar10_mixer": ModelConfig("mixer")},
         baselines=("cifar10_resnet", "cifar10_vgg19", "cifar10_dnn"),
-        autoencoder=Architecture("unet"),
+        autoencoder=ModelConfig("unet"),
         test_steps=(10,),
         test_step_size=2 / 255,
         tables={

@@ -15,9 +15,8 @@ from keras_aaa.attacks import pgd
 from keras_aaa.evaluation import craft
 from keras_aaa.fast.fast_copy import fast_copy
 from keras_aaa.fast.precision import POLICIES
-from keras_aaa.models import build
-from keras_aaa.training import LOSSES, Task
-from keras_aaa.training.step import make_step
+from keras_aaa.training import LOSSES, AutoencoderTask
+from keras_aaa.training.step import StepInputs, make_step
 
 
 def our_pgd(subject: Subject, job: Job, precision: str):
@@ -43,11 +42,11 @@ def our_logits(subject: Subject, job: Job, precision: str):
 
 def our_training(subject: Subject, job: Job, precision: str):
     built = zoo.info(job.autoencoder).model
-    autoencoder = build(built.architecture, dtype=POLICIES[precision], **built.sizes)
+    autoencoder = built.build(dtype=POLICIES[precision])
     autoencoder.set_weights(subject.autoencoder.get_weights())
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(autoencoder.trainable_variables)
-    task = Task((subject.classifier,), LOSSES["ce_mse"], autoencoder, subject.threat)
+    task = AutoencoderTask(autoencoder, (subject.classifier,), LOSSES["ce_mse"], subject.threat)
     steps = {}
 
     def run(images, labels):
@@ -56,9 +55,8 @@ def our_training(subject: Subject, job: Job, precision: str):
             steps[size] = tf.function(make_step(task, {task.loss: optimizer}, size, precision))
         noise = tf.random.uniform(images.shape, -1.0, 1.0)
         eps, step_size = tf.constant(subject.threat.eps), tf.constant(job.step_size)
-        sums = steps[size](
-            images, labels, noise, eps, eps, tf.constant(job.steps), step_size, classifier=0
-        )
+        inputs = StepInputs(images, labels, noise, eps, eps, tf.constant(job.steps), step_size)
+        sums = steps[size](inputs, 0)
         return np.asarray(sums["loss"])
 
     return run

@@ -22,7 +22,6 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments import common_flags
-from experiments.aaa.studies import Architecture
 from experiments.cards import artefact_card, save
 from experiments.common_flags import (
     define_recipe_flags,
@@ -50,7 +49,7 @@ from keras_aaa import data
 from keras_aaa.checks import lookup
 from keras_aaa.fast.precision import POLICIES
 from keras_aaa.figures import line_chart
-from keras_aaa.models import build
+from keras_aaa.models import ModelConfig, build
 from keras_aaa.models.joint import classifying_half
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
@@ -220,11 +219,11 @@ def _as_classifier(trained: Trained) -> Trained:
     """A joint network as the classifier that a user wants of it."""
     if len(trained.model.outputs) == 1:
         return trained
-    sizes = trained.architecture.sizes
+    sizes = trained.config.sizes
     model = build("latent_classifier", **sizes)
     model.set_weights(classifying_half(trained.model).get_weights())
-    architecture = Architecture("latent_classifier", sizes)
-    return dataclasses.replace(trained, model=model, architecture=architecture)
+    config = ModelConfig("latent_classifier", sizes)
+    return dataclasses.replace(trained, model=model, config=config)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Models:
                 self.study.architectures[what.part],
                 dataclasses.replace(recipe, seed=seed),
                 loss=what.loss,
-                then=what.then,
+                alternating_losses=what.alternating_losses,
                 threat=self.threat if recipe.attack_steps else None,
                 classifiers=behind,
             )

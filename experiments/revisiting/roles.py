@@ -13,13 +13,13 @@ class Role:
 
     Args:
         part: key of Study.architectures.
-        loss, then: see keras_aaa.training.Task.
+        loss, alternating_losses: see keras_aaa.training.JointTask.
         job: of experiments.recipes, whose recipe trains it.
     """
 
     part: str
     loss: Loss = LOSSES["ce"]
-    then: tuple[Loss, ...] = ()
+    alternating_losses: tuple[Loss, ...] = ()
     job: str = "deep"
 
 
@@ -33,8 +33,8 @@ ROLES = {
     "lambda_0": Role("joint"),  # gamma 0 is the same network
     "lambda_1": Role("joint", Loss(1.0, 1.0)),
     "lambda_4": Role("joint", Loss(1.0, 4.0)),
-    "gamma_1": Role("joint", then=(MSE,)),
-    "gamma_2": Role("joint", then=(MSE, MSE)),
+    "gamma_1": Role("joint", alternating_losses=(MSE,)),
+    "gamma_2": Role("joint", alternating_losses=(MSE, MSE)),
 }
 
 # Defence, as the paper writes it -> (role of the autoencoder before it or None, its own role).

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from experiments.aaa.studies import Architecture
 from experiments.revisiting.roles import ROLES
 from keras_aaa.checks import lookup
+from keras_aaa.models import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Study:
     """
 
     title: str
-    architectures: dict[str, Architecture]
+    architectures: dict[str, ModelConfig]
     tables: dict[str, Table]
     figures: dict[str, Figure]
     sweep: tuple[float, ...]
@@ -112,7 +112,7 @@ class Study:
             self,
             title=f"{self.title}, small networks" if self.small else self.title,
             architectures={
-                part: replace(built, sizes=built.sizes | self.small.get(part, {}))
+                part: built.with_sizes(**self.small.get(part, {}))
                 for part, built in self.architectures.items()
             },
             zoo={
@@ -215,12 +215,12 @@ STUDIES = {
     "mnist": Study(
         title="MNIST",
         architectures={
-            "classifier": Architecture("lenet5"),
-            "substitute": Architecture("lenet_like"),
+            "classifier": ModelConfig("lenet5"),
+            "substitute": ModelConfig("lenet_like"),
             # A latent of 7 * 7 * 8, half as many numbers as an image has: the paper's is to be
             # "unable to reconstruct perfectly using dimensionality reduction" (section 3.1.2).
-            "autoencoder": Architecture("pooled_autoencoder", {"width": 8}),
-            "joint": Architecture("joint_network", {"width": 8}),
+            "autoencoder": ModelConfig("pooled_autoencoder", {"width": 8}),
+            "joint": ModelConfig("joint_network", {"width": 8}),
         },
         tables=_tables("mnist", 20, 80)
         | {
@@ -249,10 +249,10 @@ STUDIES = {
     "cifar10": Study(
         title="CIFAR-10",
         architectures={
-            "classifier": Architecture("vgg16"),
-            "substitute": Architecture("resnet110"),
+            "classifier": ModelConfig("vgg16"),
+            "substitute": ModelConfig("resnet110"),
             # A latent of 8 * 8 * 64, a third more numbers than an image has.
-            "autoencoder": Architecture("pooled_autoencoder", {"width": 64}),
+            "autoencoder": ModelConfig("pooled_autoencoder", {"width": 64}),
         },
         tables=_tables("cifar10", 5, 10),
         figures=_figures(),

@@ -1,6 +1,6 @@
 """Functional builders of every architecture, by name, defend() and as_logits()."""
 
-from keras_aaa.models.registry import ARCHITECTURES, build
+from keras_aaa.models.registry import ARCHITECTURES, ModelConfig, build
 from keras_aaa.models.surgery import as_logits, defend
 
-__all__ = ["ARCHITECTURES", "as_logits", "build", "defend"]
+__all__ = ["ARCHITECTURES", "ModelConfig", "as_logits", "build", "defend"]

@@ -1,6 +1,7 @@
 """The architectures by name, as the command lines and the zoo's cards spell them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import keras
 
@@ -27,6 +28,32 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "joint_network": joint.joint_network,
     "latent_classifier": joint.latent_classifier,
 }
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is built from; zoo cards store it.
+
+    Args:
+        architecture: a name in ARCHITECTURES.
+        sizes: the builder's own arguments (input_shape, width, latent, ...).
+        name: of the model in the zoo; empty for one that has none.
+
+    Example:
+        ModelConfig("fc", {"hidden": (256, 256)}).build(input_shape=(28, 28, 1))
+    """
+
+    architecture: str
+    sizes: dict = field(default_factory=dict)
+    name: str = ""
+
+    def with_sizes(self, **sizes) -> "ModelConfig":
+        """Return the same configuration with these sizes added or changed."""
+        return replace(self, sizes={**self.sizes, **sizes})
+
+    def build(self, *, dtype: str = "float32", **sizes) -> keras.Model:
+        """Build an untrained model, as `build` does; `sizes` are added to its own."""
+        return build(self.architecture, dtype=dtype, **{**self.sizes, **sizes})
 
 
 def build(architecture: str, *, dtype: str = "float32", **sizes) -> keras.Model:

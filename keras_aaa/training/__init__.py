@@ -3,7 +3,25 @@
 from keras_aaa.training.losses import LOSSES, Loss
 from keras_aaa.training.preemption import Preempted
 from keras_aaa.training.recipe import Recipe
-from keras_aaa.training.task import Task
+from keras_aaa.training.task import (
+    AutoencoderTask,
+    ClassifierTask,
+    JointTask,
+    Task,
+    TwoHeadedTask,
+)
 from keras_aaa.training.trainer import TrainingError, train
 
-__all__ = ["LOSSES", "Loss", "Preempted", "Recipe", "Task", "TrainingError", "train"]
+__all__ = [
+    "LOSSES",
+    "AutoencoderTask",
+    "ClassifierTask",
+    "JointTask",
+    "Loss",
+    "Preempted",
+    "Recipe",
+    "Task",
+    "TrainingError",
+    "TwoHeadedTask",
+    "train",
+]

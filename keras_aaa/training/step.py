@@ -1,6 +1,7 @@
 """The training step: attack, loss, gradient, update, as one tf.function."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -9,9 +10,32 @@ from keras_aaa.attacks._engine.loop import ascend
 from keras_aaa.attacks._pgd import steepest_ascent
 from keras_aaa.attacks.losses import cross_entropy
 from keras_aaa.fast.fast_copy import fast_copy, freeze
+from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.losses import Loss
 from keras_aaa.training.task import Task
+
+
+class StepInputs(NamedTuple):
+    """What one replica's step computes with; all are tensors.
+
+    Args:
+        images: float32 [n, h, w, c] in [0, 1].
+        labels: int64 [n].
+        noise: float32, shaped as the images, uniform in [-1, 1).
+        start_noise: the attack starts at `noise` times this; image units.
+        eps: radius of the ball that the attack stays in; image units.
+        attack_steps: int32.
+        attack_step_size: image units.
+    """
+
+    images: tf.Tensor
+    labels: tf.Tensor
+    noise: tf.Tensor
+    start_noise: tf.Tensor
+    eps: tf.Tensor
+    attack_steps: tf.Tensor
+    attack_step_size: tf.Tensor
 
 
 def make_step(
@@ -20,7 +44,7 @@ def make_step(
     batch_size: int,
     precision: str,
     averages: Averages | None = None,
-) -> Callable:
+) -> Callable[[StepInputs, int], dict[str, tf.Tensor]]:
     """Return the replica's step function.
 
     The attack and the frozen classifiers run as fast copies, cast once a step; under "bfloat16" the
@@ -36,65 +60,62 @@ def make_step(
         averages: of the trained model's weights, which each step updates; None for none.
 
     Returns:
-        step(images, labels, noise, reach, eps, attack_steps, attack_step_size, classifier) ->
-        dict of sums over the replica's examples: loss, accuracy (correct adversarial examples). All
-        but `classifier` (an index, Python int) are tensors. The attack starts at noise, uniform in
-        [-1, 1), times `reach`, and stays in the ball of radius `eps` (both in image units).
+        step(inputs, classifier) -> sums over the replica's examples: loss, accuracy (correct
+        adversarial examples). `classifier` is the index of the frozen classifier, a Python int.
     """
     variables = task.trained.trainable_variables
-    autoencoder = task.autoencoder
-    classifiers = list(task.classifiers)
-    attacked = autoencoder if autoencoder is not None else task.defences()[0]
-    attacked = fast_copy(attacked, precision)
-    if autoencoder is not None:
-        classifiers = [fast_copy(c, precision, exact_kernels=0) for c in classifiers]
+    attacked = fast_copy(task.attacked, precision)
+    classifiers = [fast_copy(c, precision, exact_kernels=0) for c in task.classifiers]
 
-    def attack(images, labels, noise, reach, eps, steps, step_size, classifier):
+    def attack(threat: ThreatModel, inputs: StepInputs, classifier):
         first = freeze(attacked)
 
         def loss(x):
             output = first(x)
-            logits = classifier(output) if autoencoder is not None else output
-            return cross_entropy(logits, labels), logits
+            logits = output if classifier is None else classifier(output)
+            return cross_entropy(logits, inputs.labels), logits
 
+        start = inputs.images + inputs.start_noise * inputs.noise
         return ascend(
             loss,
-            images,
-            task.threat.project(images + reach * noise, images, eps),
-            threat=task.threat,
-            steps=steps,
-            rule=steepest_ascent(task.threat, step_size),
-            eps=eps,
+            inputs.images,
+            threat.project(start, inputs.images, inputs.eps),
+            threat=threat,
+            steps=inputs.attack_steps,
+            rule=steepest_ascent(threat, inputs.attack_step_size),
+            eps=inputs.eps,
         )[0]
 
-    def update(loss, x, images, labels, frozen):
+    def update(loss, x, inputs: StepInputs, classifier):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
-            outputs = task.outputs(task.trained(x, training=True), frozen)
-            logits, reconstruction, latent_logits = outputs
-            losses = loss(images, labels, reconstruction, logits, latent_logits)
+            found = task.outputs(task.trained(x, training=True), classifier)
+            losses = loss(
+                inputs.images,
+                inputs.labels,
+                found.reconstruction,
+                found.logits,
+                found.latent_logits,
+            )
             total = tf.reduce_sum(losses) / batch_size
-        # What a loss does not reach (a decoder without mse) has a gradient of zeros.
+        # A weight that the loss does not depend on (a decoder's without mse) gets a zero gradient.
         gradients = tape.gradient(
             total,
             [variable.value for variable in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         optimizers[loss].apply(gradients, variables)
-        return losses, logits
+        return losses, found.logits
 
-    def step(images, labels, noise, reach, eps, attack_steps, attack_step_size, classifier):
-        frozen = freeze(classifiers[classifier]) if autoencoder is not None else None
-        x = images
-        if task.threat is not None:
-            settings = (noise, reach, eps, attack_steps, attack_step_size)
-            x = attack(images, labels, *settings, frozen)
-        losses, logits = update(task.loss, x, images, labels, frozen)
-        for loss in task.then:
-            update(loss, x, images, labels, frozen)
+    def step(inputs: StepInputs, classifier: int) -> dict[str, tf.Tensor]:
+        frozen = freeze(classifiers[classifier]) if classifiers else None
+        x = inputs.images if task.threat is None else attack(task.threat, inputs, frozen)
+        losses, logits = update(task.loss, x, inputs, frozen)
+        for loss in task.alternating_losses:
+            update(loss, x, inputs, frozen)
         if averages is not None:
             averages.update()
-        correct = tf.equal(tf.argmax(logits, axis=-1), labels)
+        correct = tf.equal(tf.argmax(logits, axis=-1), inputs.labels)
         return {
             "loss": tf.reduce_sum(losses),
             "accuracy": tf.reduce_sum(tf.cast(correct, tf.float32)),

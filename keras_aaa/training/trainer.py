@@ -27,7 +27,7 @@ from keras_aaa.training.schedule import (
     eps_fraction,
     learning_rate,
 )
-from keras_aaa.training.step import make_step
+from keras_aaa.training.step import StepInputs, make_step
 from keras_aaa.training.task import Task
 from keras_aaa.training.validation import Validator
 
@@ -223,17 +223,17 @@ class _Loop:
         attack = attack_settings(recipe, step, self.total)
         fraction = eps_fraction(recipe, step, self.steps_per_epoch)
         eps = fraction * (task.threat.eps if task.threat else 0.0)
-        sums = self.run_step(
+        inputs = StepInputs(
             images,
             labels,
             noise,
-            tf.constant(eps * attack.start_noise, tf.float32),
-            tf.constant(eps * attack.ball, tf.float32),
-            tf.constant(attack.steps),
-            tf.constant(fraction * attack.step_size, tf.float32),
-            tf.constant(float(leaving)),
-            drawn_classifier(recipe.seed, step, len(task.classifiers)),
+            start_noise=tf.constant(eps * attack.start_noise, tf.float32),
+            eps=tf.constant(eps * attack.ball, tf.float32),
+            attack_steps=tf.constant(attack.steps),
+            attack_step_size=tf.constant(fraction * attack.step_size, tf.float32),
         )
+        classifier = drawn_classifier(recipe.seed, step, len(task.classifiers))
+        sums = self.run_step(inputs, tf.constant(float(leaving)), classifier)
         ending = float(sums.pop("leaving")) > 0
         values = {name: float(value) for name, value in sums.items()}
         if not math.isfinite(values["loss"]):
@@ -252,10 +252,12 @@ def _distributed_step(task, optimizers, batch_size, precision, strategy, average
 
     # One graph a classifier: its index is a Python int.
     @tf.function
-    def run(images, labels, noise, reach, eps, attack_steps, step_size, leaving, classifier):
-        arguments = (images, labels, noise, reach, eps, attack_steps, step_size, classifier)
-        sums = strategy.run(lambda *own: step(*own) | {"leaving": tf.identity(leaving)}, arguments)
-        return {k: strategy.reduce("SUM", v, axis=None) for k, v in sums.items()}
+    def run(inputs: StepInputs, leaving, classifier: int):
+        def replica_step(own: StepInputs):
+            return step(own, classifier) | {"leaving": tf.identity(leaving)}
+
+        sums = strategy.run(replica_step, (inputs,))
+        return {name: strategy.reduce("SUM", value, axis=None) for name, value in sums.items()}
 
     return run
 

@@ -14,7 +14,13 @@ from keras_aaa import data  # noqa: E402
 from keras_aaa.models import build  # noqa: E402
 from keras_aaa.models.surgery import two_headed  # noqa: E402
 from keras_aaa.threat_model import threat_for  # noqa: E402
-from keras_aaa.training import LOSSES, Recipe, Task, train  # noqa: E402
+from keras_aaa.training import (  # noqa: E402
+    LOSSES,
+    AutoencoderTask,
+    Recipe,
+    TwoHeadedTask,
+    train,
+)
 from keras_aaa.training.distribution import choose_strategy  # noqa: E402
 
 RECIPE = Recipe(
@@ -43,8 +49,12 @@ def weights_after_ten_steps(replicas: int, recipe: Recipe, latent_weight: float,
         # keeps such a flip below what is compared.
         threat = dataclasses.replace(threat_for("mnist"), eps=1e-3)
         loss = dataclasses.replace(LOSSES["ce_mse"], latent=latent_weight)
-        model = two_headed(autoencoder, 10) if latent_weight else None
-        task = Task((classifier,), loss, autoencoder, threat, two_headed=model)
+        models = autoencoder, (classifier,), loss, threat
+        task = (
+            TwoHeadedTask(two_headed(autoencoder, 10), *models)
+            if latent_weight
+            else AutoencoderTask(*models)
+        )
     progress = train(
         task,
         recipe,

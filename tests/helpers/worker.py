@@ -45,7 +45,7 @@ if arguments.replicas > 1:
 from keras_aaa import data  # noqa: E402
 from keras_aaa.models import build  # noqa: E402
 from keras_aaa.threat_model import threat_for  # noqa: E402
-from keras_aaa.training import LOSSES, Recipe, Task, train  # noqa: E402
+from keras_aaa.training import LOSSES, AutoencoderTask, Recipe, train  # noqa: E402
 from keras_aaa.training.distribution import RESTART, choose_strategy, worker_index  # noqa: E402
 from keras_aaa.training.preemption import Preempted  # noqa: E402
 
@@ -88,7 +88,7 @@ with strategy.scope():
     # The attack follows signs of gradients, where rounding can flip a pixel: a small ball keeps
     # such a flip below what is compared.
     threat = dataclasses.replace(threat_for("mnist"), eps=arguments.eps)
-    task = Task((classifier,), LOSSES["ce_mse"], autoencoder, threat)
+    task = AutoencoderTask(autoencoder, (classifier,), LOSSES["ce_mse"], threat)
 try:
     progress = train(
         task,

@@ -5,7 +5,6 @@ import gzip
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -17,7 +16,7 @@ from keras_aaa.training.compiled.job_files import shrunk, weights_hash
 from keras_aaa.training.compiled.lower import Module, lower
 from keras_aaa.training.optimizers import make_optimizer
 from keras_aaa.training.recipe import Recipe
-from keras_aaa.training.step import make_step
+from keras_aaa.training.step import StepInputs, make_step
 from keras_aaa.training.task import Task
 from keras_aaa.training.validation import score_graph, validated_loss
 
@@ -28,7 +27,6 @@ def export_training(
     folder: Path,
     *,
     precision: str,
-    published: keras.Model,
     fresh: bool,
 ) -> dict:
     """Write a training into a job's sub-folder: training.json and the compiled modules.
@@ -42,7 +40,6 @@ def export_training(
         recipe: the hyperparameters; its batch size is compiled in.
         folder: made if it is not there.
         precision: "float32" or "bfloat16" (the trained model built under mixed_bfloat16).
-        published: the model whose weights the training is about; all of them are task.trained's.
         fresh: whether the trained model begins at random. Its large kernels are then drawn where
             the job runs, evenly between bounds that give them their present variance.
 
@@ -72,7 +69,7 @@ def export_training(
         path.write_bytes(gzip.compress(module.artifact, mtime=0))
         return {"file": path.name, "takes": module.takes, "gives": module.gives}
 
-    frozen = task.classifiers if task.autoencoder is not None else ()
+    frozen = task.classifiers
     modules: dict[str, list] = {"step": [], "validation": []}
     for index in range(max(1, len(frozen))):
         fixed = list(frozen[index].variables) if frozen else []
@@ -95,7 +92,7 @@ def export_training(
         "state": starts,
         "model_variables": len(task.trained.variables),
         "averaged": [indices[id(v)] for v in averages.averaged] if averages else [],
-        "published": [indices[id(v)] for v in published.weights],
+        "published": [indices[id(v)] for v in task.published.weights],
         "round_from": SMALL,
         "modules": modules,
     }
@@ -121,11 +118,11 @@ def _step(step, optimizers, recipe: Recipe, shape, state, classifier: int) -> Mo
     image, label = tf.TensorSpec((size, *shape)), tf.TensorSpec((size,), tf.int64)
     number, whole = tf.TensorSpec(()), tf.TensorSpec((), tf.int32)
 
-    def run(images, labels, noise, reach, eps, attack_steps, step_size, rate):
+    def run(*inputs):
+        *own, rate = inputs
         for optimizer in optimizers.values():
             optimizer.learning_rate = rate
-        settings = (noise, reach, eps, attack_steps, step_size)
-        sums = step(images, labels, *settings, classifier)
+        sums = step(StepInputs(*own), classifier)
         return [sums["loss"], sums["accuracy"]]
 
     inputs = [image, label, image, number, number, whole, number, number]
