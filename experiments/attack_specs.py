@@ -31,11 +31,6 @@ class AttackSpec:
         return ":".join([self.name, *values])
 
 
-def is_seeded(name: str) -> bool:
-    """Whether an attack draws anything at random, so that it takes a seed."""
-    return "seed" in inspect.signature(ATTACKS[name]).parameters
-
-
 def parse(text: str, threat: ThreatModel) -> AttackSpec:
     """Return the attack that `text` describes, its defaults filled in.
 

@@ -9,9 +9,10 @@ import zoo
 from experiments.attack_specs import AttackSpec
 from experiments.train_run import Trained
 from keras_aaa.models import ModelConfig
+from keras_aaa.results import Measurement
 from keras_aaa.threat_model import ThreatModel, threat_for
 from zoo import artefact, index, store
-from zoo.card import Card, Measurement
+from zoo.card import Card
 
 CAVEATS = (
     "PGD overstates robustness: a stronger attack finds more.",
@@ -125,6 +126,32 @@ def check_publishable(
             )
 
 
+def unclaimed(model: str, measured: Sequence[Measurement], command: str) -> list[Measurement]:
+    """Return what may be published: a figure that another command has published stays as it is.
+
+    Args:
+        model: of the zoo.
+        measured: by this command.
+        command: the module of this command.
+    """
+
+    def key(m: Measurement) -> tuple:
+        return m.defended, m.attack, m.steps
+
+    others = {key(m) for m in zoo.info(model).measured if _owner(m) != command}
+    for m in measured:
+        if key(m) in others:
+            steps = f"-{m.steps}" if m.steps else ""
+            print(f"{m.attack}{steps}: the card keeps the figure that another command published.")
+    return [m for m in measured if key(m) not in others]
+
+
+def _owner(measured: Measurement) -> str:
+    """The command that published a figure; cards that are older do not name it."""
+    standard = "experiments.aaa" if measured.attack in ("clean", "pgd") else "experiments.evaluate"
+    return measured.command or standard
+
+
 def publish(measured: Mapping[str, Sequence[Measurement]]) -> None:
     """Write measurements onto the cards of the zoo's models, by name, and refresh its index."""
     for name, measurements in measured.items():
@@ -132,17 +159,7 @@ def publish(measured: Mapping[str, Sequence[Measurement]]) -> None:
     index.refresh(store.ROOT, store.INDEX)
 
 
-def measurement(measured: dict, crafting: str) -> Measurement:
+def measurement(measured: dict, crafting: str, command: str | None = None) -> Measurement:
     """Return one measured row of a result, crafted in that precision, as a card writes it."""
-    return Measurement(
-        defended=measured["classifier"],
-        attack=measured["attack"],
-        correct=measured["correct"],
-        examples=measured["examples"],
-        accuracy=measured["accuracy"],
-        interval95=tuple(measured["interval95"]),
-        steps=measured["steps"],
-        step_size=measured["step_size"],
-        paper=measured["paper"],
-        crafting=None if measured["attack"] == "clean" else crafting,
-    )
+    crafted = None if measured["attack"] == "clean" else crafting
+    return replace(Measurement.from_json(measured), crafting=crafted, command=command)

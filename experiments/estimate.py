@@ -36,15 +36,19 @@ def announce(
         crafting: precision of the test attacks.
     """
     size = data.image_spec(setting.dataset, setting.data_dir).examples["train"]
+    known: dict[tuple[int, str], float] = {}
+
+    def seconds(model: keras.Model, precision: str, count: float) -> float:
+        key = id(model), precision
+        if count and key not in known:
+            known[key] = _seconds_per_gradient(model, threat, precision)
+        return known[key] * count if count else 0.0
+
     trained = sum(
-        _seconds_per_gradient(model, threat, setting.precision)
-        * sum(gradients(r, size) for r in recipes)
+        seconds(model, setting.precision, sum(gradients(recipe, size) for recipe in recipes))
         for model, recipes in training
-        if recipes
     )
-    measuring = sum(
-        _seconds_per_gradient(model, threat, crafting) * steps for model, steps in testing if steps
-    )
+    measuring = sum(seconds(model, crafting, steps) for model, steps in testing)
     print(
         # Who is wrong without an attack is not attacked.
         f"On this machine: about {_minutes(trained)} of training and at most {_minutes(measuring)} "

@@ -21,23 +21,21 @@ from rich.console import Console
 from rich.progress import Progress
 
 import zoo
-from experiments.attack_specs import NAMES, AttackSpec, is_seeded, parse
-from experiments.cards import check_publishable, measurement, publish
+from experiments.attack_specs import NAMES, AttackSpec, parse
+from experiments.cards import check_publishable, measurement, publish, unclaimed
 from experiments.console import friendly, print_tables, record
 from experiments.defences import load_defence, with_logits
 from experiments.examples import of_data_set, of_npz, threat_of
 from experiments.tables import tables
-from keras_aaa.attacks import ATTACKS
-from keras_aaa.evaluation import AutoAttack, autoattack, correct, craft
+from keras_aaa.evaluation import AutoAttack, attack_all, autoattack, correct
 from keras_aaa.evaluation._autoattack import STAGES
 from keras_aaa.evaluation.corruptions import survive_corruptions
 from keras_aaa.evaluation.measure import logits_in_batches
 from keras_aaa.evaluation.sanity import Evidence, Subject, report
-from keras_aaa.fast.fast_copy import fast_copy
 from keras_aaa.fast.precision import POLICIES, choose_precision
 from keras_aaa.figures import eps_curve, image_grid
 from keras_aaa.hashing import examples_hash, json_hash
-from keras_aaa.results import Accuracy, write_json
+from keras_aaa.results import Measurement, write_json
 from keras_aaa.threat_model import NORMS
 
 FLAGS = flags.FLAGS
@@ -63,6 +61,7 @@ flags.DEFINE_bool("sanity", False, "Look for signs of a weak evaluation, on 200 
 flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's card.")
 flags.DEFINE_string("workdir", None, "The run's folder; runs/evaluate_<model> by default.")
 
+COMMAND = "experiments.evaluate"
 SANITY_EXAMPLES, PICTURED = 200, 8
 
 
@@ -115,7 +114,7 @@ def main(argv):
     if FLAGS.corruptions:
         rows += _corrupted(defence, images, labels)
     result = record(
-        "experiments.evaluate",
+        COMMAND,
         dataset=dataset,
         threat=threat,
         crafting=precision if specs else None,
@@ -135,7 +134,8 @@ def main(argv):
     print_tables(tables(result))
     print(f"In {workdir}: {', '.join(sorted(path.name for path in workdir.iterdir()))}.")
     if FLAGS.publish:
-        publish({FLAGS.model: [measurement(row, precision) for row in of_attacks]})
+        own = [measurement(row, precision, COMMAND) for row in of_attacks]
+        publish({FLAGS.model: unclaimed(FLAGS.model, own, COMMAND)})
 
 
 def _check_flags() -> None:
@@ -171,16 +171,19 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
             x_adv = found["x_adv"]
             stages = {f"{spec.title} {s}": (found[s], x_adv) for s in STAGES[1:-1]}
             return stages | {spec.title: (found[STAGES[-1]], x_adv)}
-        crafting = fast_copy(model, precision)
         settings = dict(spec.parameters)
-        seed = settings.pop("seed", 0)
-        seeded = is_seeded(spec.name)
-
-        def attack(x, y, picked, index):
-            own = {"seed": int(seed) * 1_000_003 + index} if seeded else {}
-            return ATTACKS[spec.name](crafting, x, y, threat=threat, **settings, **own)
-
-        x_adv = craft(attack, images, labels, threat, lambda n: bar.advance(task, n))
+        seed = int(settings.pop("seed", 0))
+        x_adv = attack_all(
+            model,
+            spec.name,
+            images,
+            labels,
+            threat=threat,
+            parameters=settings,
+            seed=seed,
+            precision=precision,
+            on_batch=lambda n: bar.advance(task, n),
+        )
     return {spec.title: (correct(model, x_adv, labels), x_adv)}
 
 
@@ -191,17 +194,11 @@ def _digest(defence, images, labels, spec, threat, precision) -> str:
 
 
 def _row(stage: str, spec: AttackSpec, mask: np.ndarray) -> dict:
-    accuracy = Accuracy(int(mask.sum()), len(mask))
-    return {
-        "table": "evaluation",
-        "row": stage,
-        "attack": spec.name,
-        "parameters": spec.parameters,
-        "steps": spec.parameters.get("steps") if spec.name != "autoattack" else None,
-        "step_size": spec.parameters.get("step_size"),
-        **accuracy.to_json(),
-        "paper": None,
-    }
+    steps = spec.parameters.get("steps") if spec.name != "autoattack" else None
+    measured = Measurement.of(
+        mask, spec.name, steps=steps, step_size=spec.parameters.get("step_size")
+    )
+    return measured.to_row(table="evaluation", row=stage, parameters=spec.parameters)
 
 
 def _corrupted(defence, images, labels) -> list[dict]:
@@ -215,7 +212,7 @@ def _corrupted(defence, images, labels) -> list[dict]:
         clean = ("clean", correct(model, images, labels)[None])
         for name, mask in (clean, *survive_corruptions(model, images, labels)):  # [severities, n]
             # Severities of one image are not independent: the interval is that of n images.
-            as_one = Accuracy(round(float(mask.mean()) * mask.shape[1]), mask.shape[1]).to_json()
+            as_one = Measurement(round(float(mask.mean()) * mask.shape[1]), mask.shape[1]).counts()
             row = _row(name, AttackSpec("corruption"), mask[0])
             rows.append(row | as_one | {"accuracy": float(mask.mean())} | where)
     return rows

@@ -31,9 +31,8 @@ from experiments.console import friendly, print_tables, record
 from experiments.paper import Cells, paper_accuracy
 from experiments.tables import tables
 from keras_aaa import data, defend
-from keras_aaa.attacks import square
 from keras_aaa.checks import check_number
-from keras_aaa.evaluation import PgdTest, correct, craft, survive_pgd
+from keras_aaa.evaluation import PgdTest, attack_all, correct, survive_pgd
 from keras_aaa.fast.precision import POLICIES, choose_precision
 from keras_aaa.hashing import weights_hash
 from keras_aaa.knn import (
@@ -50,7 +49,7 @@ from keras_aaa.knn import (
     reduce_bank,
 )
 from keras_aaa.models.surgery import encoder
-from keras_aaa.results import Accuracy, cached, write_json
+from keras_aaa.results import Measurement, cached, write_json
 from keras_aaa.threat_model import threat_for
 
 FLAGS = flags.FLAGS
@@ -197,7 +196,7 @@ def _accuracies(
     found = []
 
     def add(attack: str, steps: int | None, mask: np.ndarray) -> None:
-        accuracy = Accuracy(int(mask.sum()), len(mask)).to_json()
+        accuracy = Measurement.of(mask).counts()
         found.append({"attack": attack, "steps": steps, **accuracy})
 
     def survive(attacked, steps: tuple[int, ...], precision: str, n: int):
@@ -223,14 +222,8 @@ def _accuracies(
     add("bpda", steps, np.logical_and.reduce([survived[steps] for survived in through]))
 
     n = FLAGS.square_examples
-    x_adv = craft(
-        lambda x, y, picked, index: square(
-            defence, x, y, threat=threat, queries=FLAGS.queries, seed=index
-        ),
-        images[:n],
-        labels[:n],
-        threat,
-    )
+    settings = {"threat": threat, "parameters": {"queries": FLAGS.queries}}
+    x_adv = attack_all(defence, "square", images[:n], labels[:n], **settings)
     add("square", None, masks[None][:n] & correct(defence, x_adv, labels[:n]))
     return {"accuracies": found}
 

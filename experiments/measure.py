@@ -1,7 +1,6 @@
 """Measure one defence on the test set, or read what was measured of the same weights before."""
 
 import dataclasses
-import json
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from rich.progress import Progress
 from keras_aaa.attacks._pgd import random_start
 from keras_aaa.evaluation import PgdTest, survive_pgd
 from keras_aaa.hashing import examples_hash, weights_hash
-from keras_aaa.results import Accuracy, write_json
+from keras_aaa.results import Measurement, cached
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training.distribution import is_chief, sum_over_workers, worker_slice
 
@@ -47,10 +46,8 @@ def measure(
             all.
 
     Returns:
-        {"accuracies": one dict an attack (attack, steps, step_size, accuracy, correct, examples,
-        interval95), "seconds": what they took, "key": the weights and settings}.
+        {"accuracies": a Measurement's row for each attack, "seconds": what they took}.
     """
-    path = cache / f"{title}.json"
     key = {
         "weights": weights_hash(defence),
         "threat": dataclasses.asdict(threat),
@@ -60,13 +57,33 @@ def measure(
         "content": examples_hash(images, labels),
         "long_examples": long_examples,
     }
-    if path.exists() and (known := json.loads(path.read_text()))["key"] == key:
-        return known
-    began = time.monotonic()
     strategy = strategy or tf.distribute.get_strategy()
+    chief = is_chief(strategy)
+
+    def count() -> dict:
+        began = time.monotonic()
+        counted = _counted(
+            title, defence, images, labels, threat, test, precision, strategy, long_examples
+        )
+        rows = [
+            Measurement(*counted[None]),
+            *(Measurement(*counted[s], "pgd", s, test.step_size) for s in test.steps),
+        ]
+        return {
+            "accuracies": [row.to_row() for row in rows],
+            "seconds": time.monotonic() - began,
+        }
+
+    return cached(cache, key, count, name=title, write=chief)
+
+
+def _counted(
+    title, defence, images, labels, threat, test, precision, strategy, long_examples
+) -> dict[int | None, tuple[int, int]]:
+    """Steps, None for clean -> how many are correct, of how many."""
     # Drawn for all examples, so that each one's is the same however many workers there are.
     start = random_start(images, threat, test.seed)
-    counted: dict[int | None, tuple[int, int]] = {}  # steps, None for clean -> correct, of how many
+    counted: dict[int | None, tuple[int, int]] = {}
     with Progress(disable=not is_chief(strategy)) as bar:
         for steps, count in parts(test.steps, long_examples, len(labels)):
             own = worker_slice(strategy, count)
@@ -85,13 +102,8 @@ def measure(
             bar.update(task, completed=len(y) * steps[-1])
             counts = sum_over_workers(strategy, [np.sum(mask) for mask in masks.values()])
             found = {s: (int(n), count) for s, n in zip(masks, counts, strict=True)}
-            counted = found | counted  # what was counted on more examples stays
-    rows = [("clean", None, None), *(("pgd", steps, test.step_size) for steps in test.steps)]
-    accuracies = [_row(*row, Accuracy(*counted[row[1]])) for row in rows]
-    measured = {"key": key, "accuracies": accuracies, "seconds": time.monotonic() - began}
-    if is_chief(strategy):
-        write_json(path, measured)
-    return measured
+            counted = found | counted  # counts of more examples stay
+    return counted
 
 
 def parts(
@@ -107,7 +119,3 @@ def parts(
     if not 0 < long_examples < examples or len(steps) == 1:
         return [(steps, examples)]
     return [(steps[:1], examples), (steps, long_examples)]
-
-
-def _row(attack: str, steps: int | None, step_size: float | None, accuracy: Accuracy) -> dict:
-    return {"attack": attack, "steps": steps, "step_size": step_size} | accuracy.to_json()

@@ -191,8 +191,8 @@ def _train(
     return record
 
 
-def initialise_from(start: Trained, model: keras.Model, built: ModelConfig, seed: int) -> None:
-    """Give the model, `built` so, the weights of `start`, widened if that is narrower.
+def initialise_from(start: Trained, model: keras.Model, built: ModelConfig, seed: int) -> bool:
+    """Give the model, `built` so, the weights of `start`; return whether they were widened.
 
     Raises:
         ValueError: if `start` is of another architecture, wider, or narrower and not to be widened.
@@ -208,14 +208,14 @@ def initialise_from(start: Trained, model: keras.Model, built: ModelConfig, seed
         )
     if [w.shape for w in start.model.weights] == [w.shape for w in model.weights]:
         model.set_weights(start.model.get_weights())
-        return
+        return False
     try:
         widen(start.model, model, seed)
     except ValueError as error:
         raise ValueError(f"--start_from: {start.name} does not become {model.name}: {error}") from (
             error
         )
-    print(f"{start.name} is narrower: its weights were widened.", flush=True)
+    return True
 
 
 def _task(model, classes, recipe, loss, threat, classifiers, alternating_losses, start) -> Task:

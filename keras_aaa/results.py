@@ -1,16 +1,19 @@
 """Results as JSON: what was measured, on how many examples, by which code on which machine."""
 
+import dataclasses
 import json
 import math
 import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import NormalDist
+
+import numpy as np
 
 from keras_aaa.hashing import json_hash
 
@@ -18,43 +21,80 @@ PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "cleverhans")
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """A count of correct examples; fractions in [0, 1] derive from it."""
+class Measurement:
+    """One measured accuracy: how many examples were classified correctly, under which attack.
+
+    Args:
+        correct, examples: counts.
+        attack: "clean", "pgd", "autoattack", ...
+        steps: of the attack; None where it has none.
+        step_size: of the attack, in image units; None where it has none.
+        defended: name of the classifier behind the autoencoder, or of the classifier itself.
+        paper: the paper's figure, a fraction; None where it has none.
+        crafting: precision that the attack computed in, "float32" or "bfloat16".
+        command: the module whose command published the figure on a card, experiments.evaluate say.
+    """
 
     correct: int
     examples: int
+    attack: str = "clean"
+    steps: int | None = None
+    step_size: float | None = None
+    defended: str = ""
+    paper: float | None = None
+    crafting: str | None = None
+    command: str | None = None
+
+    @classmethod
+    def of(cls, mask: np.ndarray, attack: str = "clean", **fields) -> "Measurement":
+        """Return the measurement of a mask, bool [n]: which examples are classified correctly."""
+        return cls(int(np.sum(mask)), len(mask), attack, **fields)
 
     @property
-    def value(self) -> float:
+    def accuracy(self) -> float:
         """The fraction correct."""
         return self.correct / self.examples
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson score interval of the fraction (Wilson 1927)."""
+    def interval95(self) -> tuple[float, float]:
+        """The 95 % Wilson score interval of the accuracy (Wilson 1927)."""
         return self.interval_among(1)
 
     def interval_among(self, claims: int) -> tuple[float, float]:
         """The interval such that with 95 % all of so many claims hold at once (Bonferroni)."""
         z = NormalDist().inv_cdf(1 - 0.025 / claims)
-        n, p = self.examples, self.value
+        n, p = self.examples, self.accuracy
         centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
         return max(0.0, centre - half), min(1.0, centre + half)
 
-    def to_json(self) -> dict:
-        """Return the JSON form; `from_json` reads it back."""
+    def counts(self) -> dict:
+        """Return accuracy, correct, examples and interval95, as results and cards write them."""
         return {
-            "accuracy": self.value,
+            "accuracy": self.accuracy,
             "correct": self.correct,
             "examples": self.examples,
-            "interval95": list(self.interval),
+            "interval95": list(self.interval95),
         }
 
+    def to_row(self, **where) -> dict:
+        """Return a row of a result's "measurements": where it stands, the attack, the counts."""
+        attack = {"attack": self.attack, "steps": self.steps, "step_size": self.step_size}
+        return {**where, **attack, **self.counts(), "paper": self.paper}
+
+    def to_json(self) -> dict:
+        """Return the form that cards store; `from_json` reads it back."""
+        fields = dataclasses.asdict(self)
+        if self.command is None:
+            del fields["command"]  # cards that are older have none
+        return {**fields, **self.counts()}
+
     @classmethod
-    def from_json(cls, data: dict) -> "Accuracy":
-        """Read `to_json`'s form; the counts decide, the derived figures are not read."""
-        return cls(int(data["correct"]), int(data["examples"]))
+    def from_json(cls, data: Mapping) -> "Measurement":
+        """Read a card's form or a result's row. The counts decide; derived figures are not read."""
+        names = [field.name for field in dataclasses.fields(cls) if field.name in data]
+        fields = {name: data[name] for name in names}
+        return cls(**{"defended": data.get("classifier", ""), **fields})
 
 
 def provenance() -> dict:
@@ -79,18 +119,34 @@ def write_json(path: Path, data: dict) -> None:
     os.replace(file.name, path)
 
 
-def cached(folder: Path, key: dict, measure: Callable[[], dict]) -> dict:
-    """Return what `measure` gives, or what it gave for the same key in an earlier run.
+def cached(
+    folder: Path,
+    key: dict,
+    measure: Callable[[], dict],
+    *,
+    name: str = "",
+    again: bool = False,
+    write: bool = True,
+) -> dict:
+    """Return what `measure` returns, or what it returned for the same key in an earlier run.
+
+    A run that was interrupted so resumes where it was.
 
     Args:
-        folder: where a file for each key lies.
+        folder: holds a file for each key.
         key: whatever the measurement depends on, as JSON has it.
         measure: returns JSON.
+        name: put before the hash in the file's name, for people.
+        again: whether to measure even if there is a file.
+        write: whether this process writes the file; one of several workers does.
     """
-    path = folder / f"{json_hash(key)}.json"
-    if not path.exists():
-        write_json(path, {"key": key, "measured": measure()})
-    return json.loads(path.read_text())["measured"]
+    path = folder / "_".join(part for part in (name, f"{json_hash(key)}.json") if part)
+    if path.exists() and not again:
+        return json.loads(path.read_text())["measured"]
+    measured = measure()
+    if write:
+        write_json(path, {"key": key, "measured": measured})
+    return measured
 
 
 def _commit() -> str | None:

@@ -12,14 +12,19 @@ from helpers.commands import Running
 import zoo
 from keras_aaa.models import defend
 
+EXAMPLES = 20
 SMOKE = [
     "--recipe=smoke",
-    "--eval_examples=50",
+    f"--eval_examples={EXAMPLES}",
+    "--train_examples=256",
+    "--validation_examples=50",
     "--train_classifiers",
     "--latent=16",
+    "--width=4",
     "--latent_weight=0.5",
     "--average_decay=0.9",
 ]
+NAME = "aaa_mnist_ce_mse_small"
 
 
 def start(workdir, *arguments, **options):
@@ -59,7 +64,7 @@ def test_prints_the_time_it_takes_and_tables_beside_the_papers(finished):
     out = finished[1]
     assert "On this machine: about" in out
     assert "AAA Table 1" in out and "AAA Table 2" in out
-    assert "(95.27)" in out and "(91.62)" in out and "n = 50" in out.replace("\n", " ")
+    assert "(95.27)" in out and "(91.62)" in out and f"n = {EXAMPLES}" in out.replace("\n", " ")
     assert "examples a second" in out
 
 
@@ -76,11 +81,11 @@ def test_result_json_is_complete_and_adds_up(finished):
         ("aaa_mse", "mnist_fc"),
     }
     for m in result["measurements"]:
-        assert m["accuracy"] == m["correct"] / m["examples"] and m["examples"] == 50
+        assert m["accuracy"] == m["correct"] / m["examples"] and m["examples"] == EXAMPLES
         assert m["interval95"][0] <= m["accuracy"] <= m["interval95"][1]
     assert result["provenance"]["versions"]["tensorflow"] == tf.__version__
     assert result["threat"] == {"norm": "linf", "eps": 0.3}
-    assert result["models"]["aaa_mnist_ce_mse"]["identity"]["recipe"]["epochs"] == 2
+    assert result["models"][NAME]["identity"]["recipe"]["epochs"] == 2
     assert "training aaa_mnist_ce_mse" in result["seconds"]
     assert "workdir" not in result["command"]
 
@@ -89,25 +94,25 @@ def test_folder_holds_pictures_curves_and_loadable_models(finished, digits):
     workdir = finished[0]
     for picture in ("training.png", "reconstructions.png"):
         assert (workdir / picture).read_bytes().startswith(b"\x89PNG")
-    with open(workdir / "aaa_mnist_ce_mse" / "log.csv") as file:
+    with open(workdir / NAME / "log.csv") as file:
         assert len(list(csv.DictReader(file))) == 2
     root = workdir / "zoo"
     assert zoo.list_models(root=root) == [
-        "aaa_mnist_ce_mse",
-        "aaa_mnist_mse",
+        NAME,
+        "aaa_mnist_mse_small",
         "mnist_fc",
         "mnist_madry",
         "mnist_madry_pgd",
     ]
-    defended = defend(zoo.load("aaa_mnist_ce_mse", root=root), zoo.load("mnist_madry", root=root))
-    measured = np.mean(np.argmax(defended(digits[0][:50]), axis=-1) == digits[1][:50])
-    assert zoo.info("aaa_mnist_ce_mse", root=root).clean_accuracy == pytest.approx(measured)
+    defended = defend(zoo.load(NAME, root=root), zoo.load("mnist_madry", root=root))
+    measured = np.mean(np.argmax(defended(digits[0][:EXAMPLES]), axis=-1) == digits[1][:EXAMPLES])
+    assert zoo.info(NAME, root=root).clean_accuracy == pytest.approx(measured)
 
 
 def test_models_of_the_zoo_are_measured_without_training(tmp_path):
     code, out, err = run(
         tmp_path, "--from_zoo", "--loss=ce_mse", "--classifiers=mnist_madry",
-        "--eval_examples=20", "--long_examples=5",
+        "--eval_examples=8", "--long_examples=4",
     )  # fmt: skip
     assert code == 0, err[-3000:]
     assert "epoch 1/" not in out and not (tmp_path / "aaa_mnist_ce_mse").exists()
@@ -118,8 +123,8 @@ def test_models_of_the_zoo_are_measured_without_training(tmp_path):
     assert {m["row"] for m in result["measurements"]} == {"natural", "aaa_ce_mse"}
     assert {m["classifier"] for m in result["measurements"]} == {"mnist_madry"}
     counted = {(m["row"], m["steps"]): m["examples"] for m in result["measurements"]}
-    assert counted["natural", 200] == counted["aaa_ce_mse", 40] == 20
-    assert counted["aaa_ce_mse", 200] == 5
+    assert counted["natural", 200] == counted["aaa_ce_mse", 40] == 8
+    assert counted["aaa_ce_mse", 200] == 4
     assert (tmp_path / "training.png").exists()
 
 
@@ -155,7 +160,7 @@ def test_an_ensemble_is_trained_on_all_classifiers(tmp_path):
 
 def test_a_finished_run_is_not_trained_again(finished):
     # Nor is one whose record is of before there was a temperature or a latent weight.
-    path = finished[0] / "aaa_mnist_mse" / "run.json"
+    path = finished[0] / "aaa_mnist_mse_small" / "run.json"
     record = json.loads(path.read_text())
     del record["identity"]["recipe"]["temperature"], record["identity"]["loss"]["latent"]
     path.write_text(json.dumps(record))
@@ -166,7 +171,7 @@ def test_a_finished_run_is_not_trained_again(finished):
 
 
 def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(finished, tmp_path):
-    folder = tmp_path / "aaa_mnist_ce_mse"
+    folder = tmp_path / NAME
     for _ in range(2):  # killed twice, in the middle of an epoch
         before = newest(folder)
         started = start(tmp_path, *SMOKE, "--checkpoint_seconds=0")
@@ -175,7 +180,7 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(finished, tmp_path
     code, _, err = run(tmp_path, *SMOKE, "--checkpoint_seconds=0")
     assert code == 0, err[-3000:]
     assert "Resuming" in err
-    expected, found = (final_weights(f / "aaa_mnist_ce_mse") for f in (finished[0], tmp_path))
+    expected, found = (final_weights(f / NAME) for f in (finished[0], tmp_path))
     assert expected.keys() == found.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(array, found[name], err_msg=name)
@@ -184,7 +189,7 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(finished, tmp_path
 def test_a_classifier_goes_on_from_its_weights_in_the_zoo(tmp_path):
     code, _, err = run(
         tmp_path, "--recipe=smoke", "--loss=", "--classifiers=mnist_madry", "--train_classifiers",
-        "--start_from=mnist_madry", "--epochs=1", "--eval_examples=50",
+        "--start_from=mnist_madry", "--epochs=1", "--eval_examples=8", "--train_examples=256",
     )  # fmt: skip
     assert code == 0, err[-3000:]
     record = json.loads((tmp_path / "mnist_madry" / "run.json").read_text())
@@ -210,6 +215,7 @@ def test_the_encoder_is_trained_first(tmp_path):
     assert list(card.training["start"]) == ["encoder"]
 
 
+@pytest.mark.slow
 def test_the_zoos_encoder_is_trained_further_and_then_the_decoder_alone(tmp_path):
     code, _, err = run(
         tmp_path, "--recipe=smoke", "--start_from=aaa_mnist_ce_mse", "--encoder_epochs=1",
@@ -227,6 +233,7 @@ def test_the_zoos_encoder_is_trained_further_and_then_the_decoder_alone(tmp_path
     assert second["history"][0]["accuracy"] > 0.7
 
 
+@pytest.mark.slow
 def test_the_paper_recipe_runs_two_steps(tmp_path):
     code, _, err = run(
         tmp_path, "--recipe=paper", "--epochs=1", "--train_examples=256", "--eval_examples=2",

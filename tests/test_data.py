@@ -24,10 +24,12 @@ def test_images_are_floats_in_the_unit_range_with_their_labels():
 
 
 def test_validation_is_no_part_of_train():
-    train = {image.tobytes() for image, _ in data.load("mnist", "train").as_numpy_iterator()}
-    validation = [i.tobytes() for i, _ in data.load("mnist", "validation").as_numpy_iterator()]
+    train, validation = (
+        [image.tobytes() for images, _ in batches.as_numpy_iterator() for image in images]
+        for batches in (data.load("mnist", split).batch(1000) for split in ("train", "validation"))
+    )
     assert len(train) == 55_000 and len(validation) == 5_000
-    assert not train & set(validation)
+    assert not set(train) & set(validation)
 
 
 def test_what_is_at_hand_is_told_without_a_download(tmp_path):

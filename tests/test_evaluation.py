@@ -2,6 +2,7 @@
 
 import threading
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,11 +15,10 @@ from keras_aaa.fast.fast_copy import FastCopy
 from keras_aaa.models import build
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fitted(digits):
     """A classifier that has learned the digits at hand."""
-    import keras
-
+    keras.utils.set_random_seed(0)
     model = build("fc", hidden=(64,))
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(*digits, epochs=60, verbose=0)

@@ -245,6 +245,7 @@ def test_precision_by_name():
         choose_precision("float16")
 
 
+@pytest.mark.slow
 def test_pooled_autoencoder_learns_digits(digits):
     images, _ = digits
     model = build("pooled_autoencoder")

@@ -2,24 +2,24 @@ import json
 
 import pytest
 
-from keras_aaa.results import Accuracy, provenance, write_json
+from keras_aaa.results import Measurement, provenance, write_json
 
 
 def test_wilson_interval_of_known_values():
     # Wilson 1927 by hand: 80 of 100 gives 0.7112 to 0.8666.
-    low, high = Accuracy(80, 100).interval
+    low, high = Measurement(80, 100).interval95
     assert low == pytest.approx(0.7112, abs=1e-4) and high == pytest.approx(0.8666, abs=1e-4)
-    assert Accuracy(0, 50).interval[0] == 0.0 and Accuracy(0, 50).interval[1] > 0.05
-    assert Accuracy(50, 50).interval == pytest.approx((0.9287, 1.0), abs=1e-4)
+    assert Measurement(0, 50).interval95[0] == 0.0 and Measurement(0, 50).interval95[1] > 0.05
+    assert Measurement(50, 50).interval95 == pytest.approx((0.9287, 1.0), abs=1e-4)
 
 
 def test_json_round_trip_and_atomic_write(tmp_path):
-    accuracy = Accuracy(9539, 10_000)
+    accuracy = Measurement(9539, 10_000)
     path = tmp_path / "deep" / "result.json"
     write_json(path, accuracy.to_json())
     data = json.loads(path.read_text())
     assert data["accuracy"] == 0.9539
-    assert Accuracy.from_json(data) == accuracy
+    assert Measurement.from_json(data) == accuracy
     with pytest.raises(TypeError):
         write_json(path, {"not": object()})
     assert json.loads(path.read_text()) == data

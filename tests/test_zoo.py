@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -23,17 +24,18 @@ def card(**changes):
         "provenance": {},
         "parameters": 1,
         "measured": (
-            zoo.Measurement("mnist_small", "clean", 9, 10, 0.9, (0.6, 1.0)),
-            zoo.Measurement("mnist_small", "pgd", 7, 10, 0.7, (0.4, 0.9), 40, 0.01, 0.95),
-            zoo.Measurement("mnist_other", "pgd", 2, 10, 0.2, (0.1, 0.5), 40, 0.01),
+            zoo.Measurement(9, 10, defended="mnist_small"),
+            zoo.Measurement(7, 10, "pgd", 40, 0.01, "mnist_small", 0.95),
+            zoo.Measurement(2, 10, "pgd", 40, 0.01, "mnist_other"),
         ),
     }
     return zoo.Card(**(fields | changes))
 
 
-@pytest.fixture
-def saved(tmp_path):
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
     """A zoo with one autoencoder, and the two models in it, batch statistics shaken."""
+    tmp_path = tmp_path_factory.mktemp("zoo")
     random = np.random.default_rng(0)
     autoencoder = build("conv_autoencoder", width=2)
     classifier = build("madry", width=4, dense=16)
@@ -142,14 +144,15 @@ def test_cards_survive_json_and_answer_questions(saved):
     assert set(known.files) >= {"saved_model.pb", "variables/variables.index"}
 
 
-def test_a_changed_file_is_refused_by_name(saved):
-    file = saved[0] / "aaa_mnist_test" / "1" / "variables" / "variables.index"
+def test_a_changed_file_is_refused_by_name(saved, tmp_path):
+    root = shutil.copytree(saved[0], tmp_path / "zoo")
+    file = root / "aaa_mnist_test" / "1" / "variables" / "variables.index"
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(zoo.IntegrityError, match=r"variables\.index: expected sha256 .* found"):
-        zoo.load("aaa_mnist_test", root=saved[0])
+        zoo.load("aaa_mnist_test", root=root)
     file.unlink()
     with pytest.raises(zoo.IntegrityError, match="found none"):
-        zoo.load("aaa_mnist_test", root=saved[0])
+        zoo.load("aaa_mnist_test", root=root)
 
 
 def test_wrong_names_and_versions(saved):

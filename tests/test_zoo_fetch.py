@@ -1,6 +1,7 @@
 import multiprocessing
 import tarfile
 
+import helpers.commands  # noqa: F401
 import numpy as np
 import pytest
 from helpers.zoo_server import serve
@@ -27,8 +28,8 @@ def _card():
         provenance={},
         parameters=1,
         measured=(
-            zoo.Measurement(NAME, "clean", 1, 2, 0.5, (0.1, 0.9)),
-            zoo.Measurement(NAME, "pgd", 0, 2, 0.0, (0.0, 0.6), 40, 0.01),
+            zoo.Measurement(1, 2, defended=NAME),
+            zoo.Measurement(0, 2, "pgd", 40, 0.01, NAME),
         ),
     )
 
@@ -120,7 +121,7 @@ def _fetch(index_path, root, out):
 
 def test_two_processes_fetching_at_once_both_succeed(remote, monkeypatch):
     tmp_path, tars, _ = remote
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # of helpers.commands: loaded already
     out = context.Queue()
     with serve(tars) as (address, _):
         monkeypatch.setenv(URL_VARIABLE, address)

@@ -6,16 +6,17 @@ import pytest
 import zoo
 from keras_aaa import data
 from keras_aaa.evaluation import PgdTest, survive_pgd
-from keras_aaa.results import Accuracy
 from keras_aaa.threat_model import threat_for
 from zoo import store
 from zoo.verify import verify_card
 
 
 def claim(attack, mask, examples, steps=None):
-    found = Accuracy(int(np.sum(mask[:examples])), examples)
     size = 0.02 if steps else None
-    return zoo.Measurement("mnist_fc", attack, **found.to_json(), steps=steps, step_size=size)
+    return zoo.Measurement.of(mask[:examples], attack, steps=steps, step_size=size, defended=NAME)
+
+
+NAME = "mnist_fc"
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_an_attack_without_a_claim_is_refused(published):
 
 def test_the_longer_side_of_an_interval_is_what_a_measurement_may_differ_by(published):
     for check in verify_card(published):
-        right = Accuracy(round(check.measured * check.examples), check.examples)
+        right = zoo.Measurement(round(check.measured * check.examples), check.examples)
         low, high = right.interval_among(4)
-        assert check.tolerance == max(high - right.value, right.value - low)
+        assert check.tolerance == max(high - right.accuracy, right.accuracy - low)
         assert check.tolerance > (high - low) / 2

@@ -10,8 +10,9 @@ from pathlib import Path
 import keras
 
 from keras_aaa.hashing import IntegrityError
+from keras_aaa.results import Measurement
 from zoo import artefact, store
-from zoo.card import Card, Measurement, check_name
+from zoo.card import Card, check_name
 from zoo.fetch import FetchError
 from zoo.index import describe
 

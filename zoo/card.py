@@ -8,33 +8,13 @@ from pathlib import Path
 
 from keras_aaa.hashing import check_hashes
 from keras_aaa.models import ModelConfig
+from keras_aaa.results import Measurement
 
 SCHEMA = 1
 CARD = "card.json"
 KINDS = ("autoencoder", "classifier")
 NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 VERSION = re.compile(r"[1-9][0-9]{0,5}")
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One measured accuracy; fractions in [0, 1].
-
-    `defended` names the classifier behind the autoencoder, or the classifier itself. Steps and
-    step_size (image units) are None where the attack has none; `paper` is the paper's figure;
-    `crafting` is the precision the attack computed in ("float32", "bfloat16"; None without one).
-    """
-
-    defended: str
-    attack: str
-    correct: int
-    examples: int
-    accuracy: float
-    interval95: tuple[float, float]
-    steps: int | None = None
-    step_size: float | None = None
-    paper: float | None = None
-    crafting: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +90,8 @@ class Card:
 
     def to_json(self) -> dict:
         """Return the JSON form."""
-        return dataclasses.asdict(self)
+        measured = [measurement.to_json() for measurement in self.measured]
+        return {**dataclasses.asdict(self), "measured": measured}
 
     @classmethod
     def from_json(cls, data: dict) -> "Card":
@@ -126,9 +107,7 @@ class Card:
                 f"to schema {SCHEMA}. Upgrade keras_aaa."
             )
         try:
-            measured = tuple(
-                Measurement(**{**m, "interval95": tuple(m["interval95"])}) for m in data["measured"]
-            )
+            measured = tuple(Measurement.from_json(each) for each in data["measured"])
             classifier = data["classifier"]
             fixed = {
                 "model": ModelConfig(**data["model"]),

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Sequence
 
-from zoo.card import Card, Measurement
+from keras_aaa.results import Measurement
+from zoo.card import Card
 
 NOTE = "<!-- made from card.json by python -m zoo index; do not edit -->\n"
 

@@ -9,7 +9,7 @@ from keras_aaa import data, defend
 from keras_aaa.checks import lookup
 from keras_aaa.evaluation import PgdTest, autoattack, correct, survive_pgd
 from keras_aaa.fast.precision import choose_precision
-from keras_aaa.results import Accuracy
+from keras_aaa.results import Measurement
 from keras_aaa.threat_model import ThreatModel
 from zoo import artefact, store
 from zoo.card import Card
@@ -82,7 +82,7 @@ def verify_card(
             else:
                 survived = {("clean", None): correct(defence, x, y)}
             for claim in (m for m in stated if counts[m] == n):
-                right = Accuracy(int(np.sum(survived[claim.attack, claim.steps])), len(y))
+                right = Measurement.of(survived[claim.attack, claim.steps])
                 low, high = right.interval_among(len(claims))
                 checks.append(
                     Check(
@@ -90,8 +90,8 @@ def verify_card(
                         claim.attack,
                         claim.steps,
                         claim.accuracy,
-                        right.value,
-                        max(high - right.value, right.value - low),
+                        right.accuracy,
+                        max(high - right.accuracy, right.accuracy - low),
                         len(y),
                     )
                 )

@@ -25,6 +25,7 @@ from experiments.aaa.models import (
     add_robust,
     adversarial_history,
     attacked,
+    check_plan,
     classifiers,
     measured,
     origin,
@@ -58,6 +59,7 @@ def main(argv):
     plan, setting = aaa_flags.plan(study), run_setting()
     test = PgdTest(study.test_steps, study.test_step_size)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
+    check_plan(plan, FLAGS.dataset, spec.shape)
     images, labels = data.first(
         data.load(FLAGS.dataset, "test", FLAGS.data_dir),
         test_examples(spec.examples["test"]),

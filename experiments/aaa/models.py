@@ -60,6 +60,28 @@ class Models:
         return [run for group in groups for run in group.values()]
 
 
+def check_plan(plan: Plan, dataset: str, shape: tuple[int, int, int]) -> None:
+    """Raise ValueError, before anything is trained, where the zoo's models do not fit the plan.
+
+    Args:
+        plan: what the flags ask for.
+        dataset: its name.
+        shape: of its images.
+    """
+    for loss in plan.losses if plan.from_zoo else ():
+        card = zoo.info(autoencoder_name(dataset, loss, plan.variant))
+        for name, wanted in plan.autoencoder.sizes.items():
+            if (has := card.model.sizes.get(name, wanted)) != wanted:
+                raise ValueError(
+                    f"--{name}: {card.name} of the zoo has {has}, not {wanted}; give that or none."
+                )
+    start = _start(plan, "", of_any_name=True)
+    if start and plan.losses:
+        config = plan.autoencoder.with_sizes(input_shape=shape)
+        if initialise_from(start, config.build(), config, plan.recipes["aaa"].seed):
+            print(f"{start.name} is narrower: its weights are widened.", flush=True)
+
+
 def classifiers(setting: RunContext, study: Study, plan: Plan) -> Models:
     """Return the study's natural classifiers: the zoo's where it has them."""
     found = {}
@@ -127,7 +149,7 @@ def add_robust(
         model = autoencoder_name(setting.dataset, name, plan.variant)
         behind = study.seen() if name == ENSEMBLE else [study.source]
         models.autoencoders[name] = (
-            _of_size(from_zoo(model), plan.autoencoder.sizes)
+            from_zoo(model)
             if plan.from_zoo
             else train_in_folder(
                 setting,
@@ -157,15 +179,6 @@ def add_robust(
                 start=_start(plan, model),
             )
         )
-
-
-def _of_size(found: Trained, sizes: dict) -> Trained:
-    for name, wanted in sizes.items():
-        if (has := found.config.sizes.get(name, wanted)) != wanted:
-            raise ValueError(
-                f"--{name}: {found.name} of the zoo has {has}, not {wanted}; give that or none."
-            )
-    return found
 
 
 def _with_encoder(setting: RunContext, plan: Plan, threat: ThreatModel) -> Trained:

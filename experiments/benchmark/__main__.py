@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from keras_aaa.evaluation import correct
 from keras_aaa.fast.precision import peak
 from keras_aaa.figures import bar_chart
 from keras_aaa.hashing import weights_hash
-from keras_aaa.results import Accuracy, provenance, write_json
+from keras_aaa.results import Measurement, cached, provenance, write_json
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("jobs", [], f"Of {', '.join(JOBS)}; by default all whose model is in the zoo.")
@@ -99,11 +100,14 @@ def _run_job(name: str, job: Job, peaks: dict[str, float], console: Console) -> 
         if how.missing:
             console.print(f"{name}: {contender} is left out, {how.requires} is not installed.")
             continue
-        path = Path(FLAGS.workdir) / "rows" / f"{name}_{contender.replace(' ', '_')}.json"
-        if FLAGS.again or not path.exists() or json.loads(path.read_text())["key"] != key:
-            with console.status(f"{job.title}: {contender}"):
-                write_json(path, {"key": key, "row": _row(name, job, contender, subject)})
-        row = json.loads(path.read_text())["row"]
+        with console.status(f"{job.title}: {contender}"):
+            row = cached(
+                Path(FLAGS.workdir) / "rows",
+                key | {"contender": contender},
+                partial(_row, name, job, contender, subject),
+                name=f"{name}_{contender.replace(' ', '_')}",
+                again=FLAGS.again,
+            )
         speed = row["median"] * work
         of_peak = {precision: speed / top for precision, top in peaks.items()}
         rows.append({**row, "multiply_adds": work, "of_peak": of_peak})
@@ -118,7 +122,7 @@ def _row(name: str, job: Job, contender: str, subject: Subject) -> dict:
     if found is not None:
         images, labels = (a[: len(found)] for a in (subject.images, subject.labels))
         x_adv = np.asarray(subject.threat.project(found, images))
-        accuracy = Accuracy(int(correct(subject.defence, x_adv, labels).sum()), len(found))
+        accuracy = Measurement.of(correct(subject.defence, x_adv, labels))
     rates = measured["rates"]
     return {
         "job": name,
@@ -128,7 +132,7 @@ def _row(name: str, job: Job, contender: str, subject: Subject) -> dict:
         "median": statistics.median(rates),
         "low": min(rates),
         "high": max(rates),
-        "robust": accuracy and accuracy.to_json(),
+        "robust": accuracy and accuracy.counts(),
     }
 
 

@@ -8,13 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.attack_specs import is_seeded
 from experiments.revisiting.study import PARAMETERS, PGD_STEPS, Attack
-from keras_aaa.attacks import ATTACKS
-from keras_aaa.evaluation import autoattack, correct, craft
-from keras_aaa.fast.fast_copy import fast_copy
+from keras_aaa.evaluation import attack_all, autoattack, correct
 from keras_aaa.hashing import json_hash, weights_hash
-from keras_aaa.results import Accuracy, cached
+from keras_aaa.results import Measurement, cached
 from keras_aaa.threat_model import ThreatModel
 
 IMAGES = "images"  # the folder of adversarial images, in that of the results
@@ -35,7 +32,7 @@ def measured(
     folder: Path,
     precision: str = "float32",
 ) -> dict:
-    """Return an Accuracy's JSON form and "mean_l2", the mean length of the perturbations.
+    """Return an Measurement's JSON form and "mean_l2", the mean length of the perturbations.
 
     An example that the target gets wrong without an attack counts as wrong under it.
 
@@ -56,7 +53,7 @@ def measured(
         stands = _stands(target, images, x_adv, labels)
         moved = np.reshape(np.asarray(x_adv) - np.asarray(images), (len(labels), -1))
         length = float(np.linalg.norm(moved, axis=1).mean())
-        return Accuracy(int(stands.sum()), len(stands)).to_json() | {"mean_l2": length}
+        return Measurement.of(stands).counts() | {"mean_l2": length}
 
     return cached(folder, key, measure)
 
@@ -148,11 +145,12 @@ def _crafted(attack: Attack, model, images, labels, precision: str):
     threat = threat_of(attack)
     if attack.name == "autoattack":
         return autoattack(model, images, labels, threat=threat, precision=precision)["x_adv"]
-    function, settings = ATTACKS[attack.name], parameters(attack)
-    seeded, crafting = is_seeded(attack.name), fast_copy(model, precision)
-
-    def run(x, y, picked, index):
-        own = {"seed": index} if seeded else {}
-        return function(crafting, x, y, threat=threat, **settings, **own)
-
-    return craft(run, images, labels, threat)
+    return attack_all(
+        model,
+        attack.name,
+        images,
+        labels,
+        threat=threat,
+        parameters=parameters(attack),
+        precision=precision,
+    )

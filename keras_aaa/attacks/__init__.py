@@ -1,5 +1,7 @@
 """Attacks: functions attack(model, images, labels, *, threat, ...) -> adversarial images."""
 
+from collections.abc import Callable
+
 from keras_aaa.attacks._apgd import apgd
 from keras_aaa.attacks._carlini_wagner import carlini_wagner
 from keras_aaa.attacks._deepfool import deepfool
@@ -11,7 +13,7 @@ from keras_aaa.attacks._spsa import spsa
 from keras_aaa.attacks._square import square
 from keras_aaa.attacks._wrappers import bpda, eot
 
-ATTACKS = {
+ATTACKS: dict[str, Callable] = {
     "apgd": apgd,
     "carlini_wagner": carlini_wagner,
     "deepfool": deepfool,

@@ -4,16 +4,18 @@ Attacks are not trusted: what they return is checked against the ball, and score
 float32, whatever precision it was crafted in.
 """
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_aaa.attacks import ATTACKS
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._pgd import pgd, random_start
-from keras_aaa.checks import check_number
+from keras_aaa.checks import check_number, lookup
 from keras_aaa.evaluation.batch_size import fastest_batch
 from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
 from keras_aaa.fast.fast_copy import fast_copy
@@ -21,6 +23,7 @@ from keras_aaa.inputs import check_batch, check_labels
 from keras_aaa.threat_model import ThreatModel
 
 BATCH = 250
+SEEDS_APART = 1_000_003  # more than there are batches, so that no two seeds share a draw
 PROBED_STEPS = 2  # of PGD, to find the fastest batch size
 
 
@@ -179,6 +182,57 @@ def craft(
     if not threat.contains(x_adv, images).all():
         raise RuntimeError("The attack returned images outside its own ball; this is a bug.")
     return x_adv
+
+
+def attack_all(
+    defence: keras.Model,
+    name: str,
+    images,
+    labels,
+    *,
+    threat: ThreatModel,
+    parameters: Mapping[str, object] | None = None,
+    seed: int = 0,
+    precision: str = "float32",
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """Return the adversarial images of an attack, float32 [n, h, w, c], for any number of examples.
+
+    PGD starts each example at a random point of its own, drawn from the seed and the example's
+    index. Another attack draws from the seed and the index of the batch, whose size is fixed.
+
+    Args:
+        defence: keras.Model or callable: images -> logits.
+        name: of the attack, in keras_aaa.attacks.ATTACKS.
+        images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
+        threat: the ball.
+        parameters: the attack's own, by name.
+        seed: of whatever it draws at random.
+        precision: "float32" or "bfloat16", of crafting.
+        on_batch: called after each batch with its number of examples.
+
+    Raises:
+        RuntimeError: if the attack left the ball.
+        TypeError, ValueError: for images, labels or settings that are not as above.
+
+    Example:
+        x_adv = attack_all(model, "apgd", images, labels, threat=threat, parameters={"steps": 50})
+    """
+    function = lookup("attack", name, ATTACKS)
+    images, labels = check_batch(images, labels, defence, threat)
+    crafting = fast_copy(defence, precision)
+    start = random_start(images, threat, seed) if function is pgd else None
+    seeded = "seed" in inspect.signature(function).parameters
+
+    def attack(x, y, picked, index):
+        own: dict[str, object] = {}
+        if start is not None:
+            own["start"] = tf.gather(start, picked)
+        elif seeded:
+            own["seed"] = seed * SEEDS_APART + index
+        return function(crafting, x, y, threat=threat, **(parameters or {}), **own)
+
+    return craft(attack, images, labels, threat, on_batch)
 
 
 def _batches(examples: int, batch: int) -> Iterator[tuple[np.ndarray, int]]:

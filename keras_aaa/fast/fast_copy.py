@@ -15,7 +15,13 @@ from keras_aaa.fast.precision import POLICIES
 SATURATING = ("sigmoid", "tanh", "softmax", "hard_sigmoid", "log_softmax")
 
 # Where the layers are defined that hold nothing which a copy would lose, such as a random state.
-_KNOWN = ("keras.src.layers.", "keras.src.models.", "keras.src.ops.", "keras_aaa.")
+_KNOWN = (
+    "keras.src.layers.",
+    "keras.src.models.",
+    "keras.src.ops.",
+    "keras_aaa.models.",
+    "keras_aaa.fast.",
+)
 
 
 def fast_copy(defence, precision: str, exact_kernels: int = 2) -> Callable:

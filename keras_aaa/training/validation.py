@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.attacks._engine.compilation import compiled
-from keras_aaa.attacks._pgd import pgd
+from keras_aaa.attacks._pgd import pgd, random_start
 from keras_aaa.fast.fast_copy import fast_copy
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.distribution import sum_over_workers, worker_slice
@@ -42,6 +42,8 @@ class Validator:
         self.loss = validated_loss(task)
         self.strategy = strategy
         self.defences, self.reconstructing = task.defences(), task.reconstructing()
+        # Each example's own, whatever the batch and the worker.
+        self.starts = random_start(images, task.threat, 0) if task.threat else images
         self.crafting = [fast_copy(defence, precision) for defence in self.defences]
 
     def __call__(self, averages: Averages | None = None) -> dict[str, float]:
@@ -74,7 +76,8 @@ class Validator:
             sums["val_accuracy"] += correct
             if threat is not None:
                 size = 2.5 * threat.eps / steps
-                x_adv = pgd(crafting, x, y, threat=threat, steps=steps, step_size=size)
+                start = self.starts[begin : begin + VALIDATION_BATCH]
+                x_adv = pgd(crafting, x, y, threat=threat, steps=steps, step_size=size, start=start)
                 correct, loss = self._score(defence, x_adv, x, y)
                 sums["val_robust_accuracy"] += correct
             sums["val_loss"] += loss
