@@ -14,8 +14,9 @@ DONE = $(VENV)/.installed
 run: install
 	$(BIN)/python -m experiments.aaa --dataset=mnist --recipe=quick --eval_examples=1000
 
+# Two processes: tests wait for graphs to be traced, which takes one core each.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: install
 	$(BIN)/python -m pytest -m slow

@@ -1,5 +1,6 @@
 """Metadata of keras_aaa; tool settings are in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -24,6 +25,7 @@ EXTRAS = {
     "serving": ["tensorflow-serving-api>=2.20"],
     "test": [
         "pytest>=8.0",
+        "pytest-xdist>=3.6",
         "hypothesis>=6.100",
         "ruff>=0.6",
         "mypy>=1.11",
@@ -35,20 +37,25 @@ EXTRAS = {
     ],
 }
 
+HERE = Path(__file__).parent
+SOURCE = (HERE / "keras_aaa" / "__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'__version__ = "(.*?)"', SOURCE)[1]
+
 setup(
     name="keras_aaa",
-    version="0.1.0",
+    version=VERSION,
     description="Adversarially trained autoencoders that protect any Keras image classifier",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["keras_aaa*", "zoo*", "experiments*"]),
     package_data={
-        "keras_aaa": ["data/embedded/**/*"],
+        "keras_aaa": ["data/embedded/**/*", "py.typed"],
         "zoo": ["index.json", "models/**/*"],
         "experiments": ["*.json", "results/**/*"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
+    entry_points={"console_scripts": ["keras-aaa=experiments.cli:main"]},
 )

@@ -18,6 +18,7 @@ from keras_aaa.training.distribution import RESTART
 
 # Where a run reads and writes is not part of what it measures.
 _NOT_PART = ("workdir", "data_dir", "publish", "strategy", "tpu", "start_seconds", "compiled")
+_ALIASES: dict[str, str] = {}  # a flag's old name -> its name
 # What TensorFlow raises on the workers that are left when one is gone.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
 
@@ -54,10 +55,17 @@ def _line(error: Exception) -> str:
     return " ".join(message.split())
 
 
+def define_alias(old: str, new: str) -> None:
+    """Keep the old name of a flag working; results and cards quote commands that have it."""
+    flags.DEFINE_alias(old, new)
+    _ALIASES[old] = new
+
+
 def command_line(module: str) -> str:
     """Return the command that repeats this run: the flags given, without places."""
     given = flags.FLAGS.flags_by_module_dict()
-    own = {flag.name: flag for group in given.values() for flag in group if flag.present}
+    present = {flag.name for group in given.values() for flag in group if flag.present}
+    own = {new: flags.FLAGS[new] for new in (_ALIASES.get(name, name) for name in present)}
     parts = [flag.serialize() for name, flag in sorted(own.items()) if name not in _NOT_PART]
     return " ".join([f"python -m {module}", *parts])
 

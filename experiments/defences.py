@@ -22,7 +22,7 @@ PROBED = 50  # images whose answers tell probabilities from logits
 
 
 @dataclass(frozen=True)
-class Defence:
+class NamedDefence:
     """A callable from images to logits, and what it is made of.
 
     Args:
@@ -45,7 +45,7 @@ class Defence:
     autoencoder: keras.Model | None = None
 
 
-def load_defence(model: str, autoencoder: str | None) -> Defence:
+def load_defence(model: str, autoencoder: str | None) -> NamedDefence:
     """Return what --model and --defend describe.
 
     Raises:
@@ -85,7 +85,7 @@ def load_defence(model: str, autoencoder: str | None) -> Defence:
     dataset = card.dataset if card else None
     threat = ThreatModel(**card.threat) if card and card.threat else None
     identity = weights_hash(whole) + content
-    return Defence(name, title, whole, identity, dataset, threat, classifier, inner)
+    return NamedDefence(name, title, whole, identity, dataset, threat, classifier, inner)
 
 
 def _is_path(given: str) -> bool:
@@ -107,7 +107,7 @@ def _autoencoder(given: str) -> tuple[keras.Model, zoo.Card | None, str]:
     return zoo.load(given), card, ""
 
 
-def with_logits(defence: Defence, images) -> Defence:
+def with_logits(defence: NamedDefence, images) -> NamedDefence:
     """Return the defence, with the logarithms of what it answers if that is probabilities."""
     images = check_batch(images, np.zeros(len(images), np.int64), defence.model)[0]
     if not are_probabilities(logits_in_batches(defence.model, images[:PROBED])):
@@ -125,7 +125,7 @@ def _check_classifier(model: keras.Model, path: str) -> None:
         )
 
 
-def _saved_model(path: Path) -> Defence:
+def _saved_model(path: Path) -> NamedDefence:
     loaded = tf.saved_model.load(str(path))
     if "serving_default" not in loaded.signatures:
         found = sorted(loaded.signatures)
@@ -146,4 +146,4 @@ def _saved_model(path: Path) -> Defence:
 
     files = [path / "saved_model.pb", *sorted((path / "variables").glob("*"))]
     name = path.parent.name if path.name.isdigit() else path.name  # <name>/<version>
-    return Defence(name, str(path), logits, "".join(map(file_hash, files)))
+    return NamedDefence(name, str(path), logits, "".join(map(file_hash, files)))

@@ -23,7 +23,7 @@ from rich.progress import Progress
 import zoo
 from experiments.attack_specs import NAMES, AttackSpec, parse
 from experiments.cards import check_publishable, measurement, publish, unclaimed
-from experiments.console import friendly, print_tables, record
+from experiments.console import define_alias, friendly, print_tables, record
 from experiments.defences import load_defence, with_logits
 from experiments.examples import of_data_set, of_npz, threat_of
 from experiments.tables import tables
@@ -54,8 +54,15 @@ flags.DEFINE_float(
     "Radius, in image units ([0, 1]); that of the zoo's card, else of the data set by default.",
     0,
 )
-flags.DEFINE_integer("max_examples", 1000, "The first so many examples; 0 takes all.", 0)
-flags.DEFINE_enum("precision", "float32", [*POLICIES, "auto"], "Of crafting; scoring: float32.")
+flags.DEFINE_integer("eval_examples", 1000, "The first so many examples; 0 takes all.", 0)
+define_alias("max_examples", "eval_examples")
+flags.DEFINE_enum(
+    "crafting",
+    "float32",
+    [*POLICIES, "auto"],
+    "Precision that attacks craft in; scored in float32.",
+)
+define_alias("precision", "crafting")
 flags.DEFINE_bool("corruptions", False, "Accuracy on corrupted images, of five severities.")
 flags.DEFINE_bool("sanity", False, "Look for signs of a weak evaluation, on 200 examples.")
 flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's card.")
@@ -78,7 +85,7 @@ def main(argv):
         raise ValueError(f"--attack: expected each once, got {','.join(FLAGS.attack)}.")
     if FLAGS.publish:
         check_publishable(FLAGS.model, dataset, threat, list(specs.values()))
-    count = FLAGS.max_examples
+    count = FLAGS.eval_examples
     images, labels = (
         of_npz(Path(FLAGS.npz), count) if FLAGS.npz else of_data_set(dataset, FLAGS.data_dir, count)
     )
@@ -87,7 +94,7 @@ def main(argv):
         trained_on := zoo.info(FLAGS.defend).dataset,
     ):
         print(f"{FLAGS.defend} was trained on {trained_on}, these are images of {dataset}.")
-    precision = choose_precision(FLAGS.precision)
+    precision = choose_precision(FLAGS.crafting)
     if precision == "bfloat16" and defence.classifier is None:
         print("A SavedModel is attacked in the precision it was saved in.")
         precision = "float32"

@@ -27,7 +27,7 @@ import zoo
 from experiments.aaa.models import autoencoder_name
 from experiments.aaa.studies import STUDIES, Study, study_for
 from experiments.common_flags import test_examples
-from experiments.console import friendly, print_tables, record
+from experiments.console import define_alias, friendly, print_tables, record
 from experiments.paper import Cells, paper_accuracy
 from experiments.tables import tables
 from keras_aaa import data, defend
@@ -59,7 +59,13 @@ flags.DEFINE_enum("dataset", "mnist", WITH_KNN, "Data set.")
 flags.DEFINE_list("loss", ["ce", "mse", "ce_mse"], "Which of the zoo's autoencoders.")
 flags.DEFINE_integer("k", 10, "Neighbours.", 1)
 flags.DEFINE_enum("search", "exact", SEARCHES, "Approximate: the extra knn.")
-flags.DEFINE_enum("precision", "auto", [*POLICIES, "auto"], "Of crafting, and of an exact search.")
+flags.DEFINE_enum(
+    "crafting",
+    "auto",
+    [*POLICIES, "auto"],
+    "Precision that attacks and an exact search compute in.",
+)
+define_alias("precision", "crafting")
 flags.DEFINE_integer("reduce", 0, "Principal components that the bank keeps; 0 keeps all.", 0)
 flags.DEFINE_integer("bank_examples", 0, "Training examples in the bank; 0 takes all.", 0)
 flags.DEFINE_integer("eval_examples", 1000, "The first so many test examples; 0 takes all.", 0)
@@ -94,7 +100,7 @@ def main(argv):
         "experiments.knn",
         dataset=FLAGS.dataset,
         threat=threat,
-        crafting=choose_precision(FLAGS.precision),
+        crafting=choose_precision(FLAGS.crafting),
     ) | {"measurements": rows, "searches": searches, "components": FLAGS.reduce}
     write_json(workdir / "result.json", result)
     print_tables(tables(result))
@@ -114,7 +120,7 @@ def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
     settings = {
         "bank": [bank.weights_hash, *bank.latents.shape],
         "k": FLAGS.k,
-        "precision": choose_precision(FLAGS.precision),
+        "precision": choose_precision(FLAGS.crafting),
         "memory_gb": FLAGS.memory_gb,
     }
     searches = []
@@ -150,7 +156,7 @@ def _search(kind: str, bank: Bank, resident: bool) -> Search:
     if kind == "approximate":
         return approximate_search(bank)
     memory = 1e9 * FLAGS.memory_gb
-    return exact_search(bank, choose_precision(FLAGS.precision), memory, resident)
+    return exact_search(bank, choose_precision(FLAGS.crafting), memory, resident)
 
 
 def _timed(kind: str, autoencoder, bank: Bank, images) -> dict:
@@ -191,7 +197,7 @@ def _accuracies(
     labels,
 ) -> dict[str, list[dict]]:
     """Clean and attacked accuracies of one classifier behind one autoencoder."""
-    plain, precision = defend(autoencoder, behind), choose_precision(FLAGS.precision)
+    plain, precision = defend(autoencoder, behind), choose_precision(FLAGS.crafting)
     defence = knn_attackable(autoencoder, behind, neighbours, "identity")
     found = []
 

@@ -6,12 +6,14 @@ Attacks, evaluation, models, training and data are subpackages: keras_aaa.attack
 """
 
 from keras_aaa import attacks, data, evaluation, models, training
+from keras_aaa.defence import Defence
 from keras_aaa.models import build, defend
 from keras_aaa.threat_model import ThreatModel, threat_for
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Defence",
     "ThreatModel",
     "__version__",
     "attacks",

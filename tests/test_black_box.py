@@ -5,17 +5,17 @@ import subprocess
 import sys
 import time
 from concurrent import futures
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_training import TINY, arrays, tiny_train
 
 from keras_aaa.attacks import pgd
 from keras_aaa.black_box import Queries, QueryFailed, black_box, rest_query
 from keras_aaa.serving import export_classifier
 from keras_aaa.training import LOSSES, AutoencoderTask
+from tests.helpers import HELPERS
+from tests.helpers.small_trainings import TINY, arrays, tiny_train
 
 SHAPE, CLASSES = (6, 6, 1), 3
 SIZE = math.prod(SHAPE)
@@ -172,7 +172,7 @@ def test_a_run_whose_queries_fail_ends_with_a_checkpoint(small_autoencoder, thre
 
 def test_a_classifier_in_another_process(small_classifier, digits, tmp_path):
     export_classifier(small_classifier, tmp_path / "model")
-    server = Path(__file__).parent / "helpers" / "rest_server.py"
+    server = HELPERS / "rest_server.py"
     process = subprocess.Popen(
         [sys.executable, server, tmp_path / "model"],
         stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ from keras_aaa.checks import lookup
 from keras_aaa.evaluation import PgdTest, autoattack, correct, survive_pgd
 from keras_aaa.fast.precision import choose_precision
 from keras_aaa.results import Measurement
-from keras_aaa.threat_model import ThreatModel
+from keras_aaa.threat_model import ThreatModel, threat_for
 from zoo import artefact, store
 from zoo.card import Card
 
@@ -67,7 +67,7 @@ def verify_card(
         raise ValueError(f"{card.name}: the card has no accuracy under {attack}.")
     most = examples or max(m.examples for m in claims)
     images, labels = data.first(data.load(card.dataset, "test", data_dir), most)
-    threat = ThreatModel(**(card.threat or {}))
+    threat = ThreatModel(**card.threat) if card.threat else threat_for(card.dataset)
     checks = []
     for defended in dict.fromkeys(m.defended for m in claims if m.attack == attack):
         stated = [m for m in claims if m.defended == defended]

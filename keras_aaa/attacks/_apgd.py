@@ -4,9 +4,10 @@ import tensorflow as tf
 
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.loop import ascend
-from keras_aaa.attacks._engine.norms import per_example, random_start, unit_steepest
+from keras_aaa.attacks._engine.norms import per_example, random_at_eps, unit_steepest
 from keras_aaa.attacks.losses import cross_entropy, dlr, margin, targeted_dlr
 from keras_aaa.checks import check_number, lookup
+from keras_aaa.defence import Defence
 from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
@@ -30,7 +31,7 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def apgd(
-    model,
+    model: Defence,
     images,
     labels,
     *,
@@ -67,7 +68,7 @@ def apgd(
     if (targets is None) == (loss == "targeted_dlr"):
         raise ValueError("targets: expected with the loss targeted_dlr, and only with it.")
     targets = labels if targets is None else tf.cast(targets, tf.int64)
-    start = threat.project(random_start(images, threat, seed), images)
+    start = threat.project(random_at_eps(images, threat, seed), images)
     if not len(labels):
         return images
     return compiled(model, _graph, threat, steps, loss)(images, labels, targets, start)

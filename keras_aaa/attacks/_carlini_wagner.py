@@ -2,20 +2,21 @@
 
 import tensorflow as tf
 
+from keras_aaa.attacks._engine.adam import adam_step, no_moments
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.loop import loss_and_gradient
 from keras_aaa.attacks._engine.norms import check_norm, flat_norm, per_example
 from keras_aaa.attacks.losses import margin
 from keras_aaa.checks import check_number
+from keras_aaa.defence import Defence
 from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
-# Adam's own constants, and how near to 0 and 1 the change of variables may start.
-BETA_1, BETA_2, ADAM_EPS, MARGIN_OF_TANH = 0.9, 0.999, 1e-8, 0.999999
+MARGIN_OF_TANH = 0.999999  # how near to 0 and 1 the change of variables may start
 
 
 def carlini_wagner(
-    model,
+    model: Defence,
     images,
     labels,
     *,
@@ -89,7 +90,7 @@ def _graph(logits_of, confidence: float, learning_rate: float):
             missing = tf.maximum(margin(logits, labels) + confidence, 0.0)
             return distance + constant * missing, logits
 
-        def body(step, w, mean, square, nearest, found):
+        def body(step, w, moments, nearest, found):
             _, logits, gradient = loss_and_gradient(objective, w)
             x = to_image(w)
             other = margin(logits, labels)
@@ -98,17 +99,12 @@ def _graph(logits_of, confidence: float, learning_rate: float):
             closer = fools & (distance < nearest)
             found = tf.where(per_example(closer), x, found)
             nearest = tf.where(closer, distance, nearest)
-            mean = BETA_1 * mean + (1 - BETA_1) * gradient
-            square = BETA_2 * square + (1 - BETA_2) * tf.square(gradient)
-            t = tf.cast(step + 1, tf.float32)
-            m, v = mean / (1 - BETA_1**t), square / (1 - BETA_2**t)
-            w -= learning_rate * m / (tf.sqrt(v) + ADAM_EPS)
-            return step + 1, w, mean, square, nearest, found
+            w, moments = adam_step(w, gradient, moments, step, learning_rate)
+            return step + 1, w, moments, nearest, found
 
         none = tf.fill(tf.shape(labels), float("inf"))
-        zeros = tf.zeros_like(images)
-        start = (tf.constant(0), origin, zeros, zeros, none, images)
+        start = (tf.constant(0), origin, no_moments(images), none, images)
         loop = tf.while_loop(lambda step, *_: step < steps, body, start, parallel_iterations=1)
-        return loop[4], loop[5]
+        return loop[3], loop[4]
 
     return run

@@ -5,12 +5,13 @@ import tensorflow as tf
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.norms import check_norm, per_example
 from keras_aaa.checks import check_number
+from keras_aaa.defence import Defence
 from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
 
 def deepfool(
-    model, images, labels, *, threat: ThreatModel, steps: int = 50, overshoot: float = 0.02
+    model: Defence, images, labels, *, threat: ThreatModel, steps: int = 50, overshoot: float = 0.02
 ) -> tf.Tensor:
     """Return the images moved to the nearest class boundaries, projected onto the ball.
 

@@ -9,6 +9,7 @@ from keras_aaa.attacks._engine.loop import ascend
 from keras_aaa.attacks._engine.norms import flat_norm, per_example
 from keras_aaa.attacks.losses import margin
 from keras_aaa.checks import check_number
+from keras_aaa.defence import Defence
 from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
@@ -17,7 +18,7 @@ ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9
 NEWTON_STEPS = 12
 
 
-def fab(model, images, labels, *, threat: ThreatModel, steps: int, targets) -> tf.Tensor:
+def fab(model: Defence, images, labels, *, threat: ThreatModel, steps: int, targets) -> tf.Tensor:
     """Return the nearest images found that fool; the image itself where none is in the ball.
 
     Croce and Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary

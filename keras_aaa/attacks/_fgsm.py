@@ -4,11 +4,12 @@ import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
 from keras_aaa.attacks._engine.compilation import compiled
+from keras_aaa.defence import Defence
 from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
 
-def fgsm(model, images, labels, *, threat: ThreatModel) -> tf.Tensor:
+def fgsm(model: Defence, images, labels, *, threat: ThreatModel) -> tf.Tensor:
     """Return adversarial images after one step of length eps up the cross-entropy.
 
     Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples"; CleverHans' code.

@@ -7,12 +7,13 @@ from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.loop import ascend
 from keras_aaa.attacks.losses import cross_entropy
 from keras_aaa.checks import check_number
+from keras_aaa.defence import Defence
 from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
 
 def pgd(
-    model,
+    model: Defence,
     images,
     labels,
     *,

@@ -2,12 +2,15 @@
 
 import tensorflow as tf
 
-from keras_aaa.attacks._engine.norms import random_start
+from keras_aaa.attacks._engine.norms import random_at_eps
+from keras_aaa.defence import Defence
 from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
 
-def random_noise(model, images, labels, *, threat: ThreatModel, seed: int = 0) -> tf.Tensor:
+def random_noise(
+    model: Defence, images, labels, *, threat: ThreatModel, seed: int = 0
+) -> tf.Tensor:
     """Return the images moved by a random vector of length eps; the model is not asked.
 
     Args:
@@ -24,4 +27,4 @@ def random_noise(model, images, labels, *, threat: ThreatModel, seed: int = 0) -
         TypeError, ValueError: for images or labels that are not as above.
     """
     images, _ = check_batch(images, labels, model, threat)
-    return threat.project(random_start(images, threat, seed), tf.convert_to_tensor(images))
+    return threat.project(random_at_eps(images, threat, seed), tf.convert_to_tensor(images))

@@ -2,18 +2,18 @@
 
 import tensorflow as tf
 
+from keras_aaa.attacks._engine.adam import adam_step, no_moments
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.norms import per_example
 from keras_aaa.attacks.losses import margin
 from keras_aaa.checks import check_number
+from keras_aaa.defence import Defence
 from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
-BETA_1, BETA_2, ADAM_EPS = 0.9, 0.999, 1e-8
-
 
 def spsa(
-    model,
+    model: Defence,
     images,
     labels,
     *,
@@ -70,17 +70,11 @@ def _graph(logits_of, threat: ThreatModel, samples: int, delta: float, learning_
             loop = tf.while_loop(lambda s, _: s < samples, pair, start, parallel_iterations=1)
             return loop[1] / samples
 
-        def body(step, x, mean, square):
-            gradient = estimate(x, step)
-            mean = BETA_1 * mean + (1 - BETA_1) * gradient
-            square = BETA_2 * square + (1 - BETA_2) * tf.square(gradient)
-            t = tf.cast(step + 1, tf.float32)
-            m, v = mean / (1 - BETA_1**t), square / (1 - BETA_2**t)
-            x -= learning_rate * m / (tf.sqrt(v) + ADAM_EPS)
-            return step + 1, threat.project(x, images), mean, square
+        def body(step, x, moments):
+            x, moments = adam_step(x, estimate(x, step), moments, step, learning_rate)
+            return step + 1, threat.project(x, images), moments
 
-        zeros = tf.zeros_like(images)
-        start = (tf.constant(0), images, zeros, zeros)
+        start = (tf.constant(0), images, no_moments(images))
         return tf.while_loop(lambda s, *_: s < steps, body, start, parallel_iterations=1)[1]
 
     return run

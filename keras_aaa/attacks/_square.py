@@ -8,22 +8,23 @@ from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.norms import check_norm, per_example
 from keras_aaa.attacks.losses import margin
 from keras_aaa.checks import check_number
+from keras_aaa.defence import Defence
 from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
 P_INIT = 0.8
-# Queries after which the squares' share of the image is halved, of a budget of 10,000.
+# Queries after which a square's share of the image is halved: those of a budget of 10,000, which
+# AutoAttack takes for any budget.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
-def share(query: int, queries: int = 10_000) -> float:
-    """Return the share of the image that a square covers at `query`, scaled to `queries`."""
-    scaled = int(query / queries * 10_000)
-    return P_INIT / 2 ** sum(scaled > halving for halving in HALVINGS)
+def share(query: int) -> float:
+    """Return the share of the image that a square covers at `query`."""
+    return P_INIT / 2 ** sum(query > halving for halving in HALVINGS)
 
 
 def square(
-    model,
+    model: Defence,
     images,
     labels,
     *,
@@ -33,7 +34,6 @@ def square(
     first: int = 0,
     last: int | None = None,
     start=None,
-    rescaled: bool = False,
 ) -> tf.Tensor:
     """Return the images with the smallest margin that random squares of +-eps led to.
 
@@ -50,8 +50,6 @@ def square(
         seed: of the squares.
         first, last: run only these queries of the budget, from `start`; by default all of it.
         start: images [n, h, w, c] to begin from, or None for random vertical stripes.
-        rescaled: shrink the squares over this budget, as the paper does, not as if it were of
-            10,000, as AutoAttack does.
 
     Returns:
         float32 [n, h, w, c], inside the ball and in [0, 1].
@@ -72,14 +70,14 @@ def square(
         stripes = tf.random.stateless_uniform((n, 1, w, c), (seed, 0), -1.0, 1.0)
         start = tf.clip_by_value(images + threat.eps * tf.sign(stripes), 0.0, 1.0)
     # The graph knows the size of the images: of another size it is another graph.
-    run = compiled(model, _graph, threat, queries, rescaled, images.shape[1:])
+    run = compiled(model, _graph, threat, queries, images.shape[1:])
     return run(images, labels, start, *map(tf.constant, (first, last, seed)))
 
 
-def _graph(logits_of, threat: ThreatModel, queries: int, rescaled: bool, shape: tf.TensorShape):
+def _graph(logits_of, threat: ThreatModel, queries: int, shape: tf.TensorShape):
     h, w, c = shape
-    budget, largest = queries if rescaled else 10_000, max(min(h, w) - 1, 1)
-    whole = [round(math.sqrt(share(query, budget) * h * w)) for query in range(queries)]
+    largest = max(min(h, w) - 1, 1)
+    whole = [round(math.sqrt(share(query) * h * w)) for query in range(queries)]
     sides = tf.constant([min(max(side, 1), largest) for side in whole])
 
     def run(images, labels, start, first, last, seed):

@@ -15,6 +15,7 @@ from keras_aaa.attacks._fab import fab
 from keras_aaa.attacks._square import square
 from keras_aaa.attacks.losses import ranked_targets
 from keras_aaa.checks import check_number
+from keras_aaa.defence import Defence
 from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
 from keras_aaa.evaluation.measure import correct, logits_in_batches
 from keras_aaa.fast.fast_copy import fast_copy
@@ -42,7 +43,7 @@ class AutoAttack:
 
 
 def autoattack(
-    defence,
+    defence: Defence,
     images,
     labels,
     *,

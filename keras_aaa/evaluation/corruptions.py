@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.checks import lookup
+from keras_aaa.defence import Defence
 from keras_aaa.evaluation.measure import correct
 from keras_aaa.inputs import check_batch
 
@@ -55,7 +56,7 @@ def corrupt(name: str, images, severity: int, seed: int = 0) -> tf.Tensor:
     return tf.clip_by_value(corruption.apply(images, strength, (seed, severity)), 0.0, 1.0)
 
 
-def survive_corruptions(defence, images, labels) -> Iterator[tuple[str, np.ndarray]]:
+def survive_corruptions(defence: Defence, images, labels) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each corruption's name and bool [5, n]: who is classified correctly, by severity.
 
     Args:

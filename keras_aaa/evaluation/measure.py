@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -16,6 +15,7 @@ from keras_aaa.attacks import ATTACKS
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._pgd import pgd, random_start
 from keras_aaa.checks import check_number, lookup
+from keras_aaa.defence import Defence
 from keras_aaa.evaluation.batch_size import fastest_batch
 from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
 from keras_aaa.fast.fast_copy import fast_copy
@@ -47,7 +47,7 @@ class PgdTest:
         check_number("step_size", self.step_size, 0, above=True)
 
 
-def correct(defence, images, labels) -> np.ndarray:
+def correct(defence: Defence, images, labels) -> np.ndarray:
     """Return bool [n]: which images the defence classifies as their label.
 
     Args:
@@ -66,7 +66,7 @@ def correct(defence, images, labels) -> np.ndarray:
     return np.argmax(logits, axis=-1) == labels.numpy()
 
 
-def logits_in_batches(defence, images) -> np.ndarray:
+def logits_in_batches(defence: Defence, images) -> np.ndarray:
     """Return the defence's logits, float32 [n, classes], of images [n, h, w, c]; n >= 1."""
     parts = [
         compiled(defence, _logits_graph)(tf.gather(images, batch))[:count]
@@ -76,7 +76,7 @@ def logits_in_batches(defence, images) -> np.ndarray:
 
 
 def survive_pgd(
-    defence: keras.Model,
+    defence: Defence,
     images,
     labels,
     *,
@@ -85,7 +85,7 @@ def survive_pgd(
     precision: str = "float32",
     start: tf.Tensor | None = None,
     on_batch: Callable[[int], None] = lambda done: None,
-    judge: Callable | None = None,
+    judge: Defence | None = None,
 ) -> dict[int | None, np.ndarray]:
     """Return who is classified correctly, bool [n], clean (None) and after each number of steps.
 
@@ -185,7 +185,7 @@ def craft(
 
 
 def attack_all(
-    defence: keras.Model,
+    defence: Defence,
     name: str,
     images,
     labels,

@@ -16,6 +16,7 @@ from keras_aaa.attacks import pgd
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.loop import loss_and_gradient
 from keras_aaa.attacks.losses import cross_entropy
+from keras_aaa.defence import Defence
 from keras_aaa.evaluation.measure import (
     PgdTest,
     attack_all,
@@ -53,7 +54,7 @@ class Subject:
         others: name -> bool [n], who survives black-box and transfer attacks already made.
     """
 
-    defence: keras.Model
+    defence: Defence
     images: np.ndarray
     labels: np.ndarray
     threat: ThreatModel

@@ -1,11 +1,10 @@
 """Copies of models that compute the same, faster: for attacks and training, never for scoring."""
 
-from collections.abc import Callable
-
 import keras
 import tensorflow as tf
 
 from keras_aaa.checks import lookup
+from keras_aaa.defence import Defence
 from keras_aaa.fast.folding import Nothing, foldable, folded, leaves
 from keras_aaa.fast.one_channel import one_channel_layer
 from keras_aaa.fast.precision import POLICIES
@@ -24,7 +23,7 @@ _KNOWN = (
 )
 
 
-def fast_copy(defence, precision: str, exact_kernels: int = 2) -> Callable:
+def fast_copy(defence: Defence, precision: str, exact_kernels: int = 2) -> Defence:
     """Return a FastCopy; in float32, where none can be made, the defence itself.
 
     Args:
@@ -106,7 +105,7 @@ class FastCopy:
                 f"Model {model.name!r} cannot be copied to {precision} ({error}); use float32."
             ) from error
 
-    def frozen(self) -> Callable[[tf.Tensor], tf.Tensor]:
+    def frozen(self) -> Defence:
         """Cast the weights once and return the callable that uses them.
 
         Inside a tf.function, call it before a loop: the loop then casts nothing.
@@ -148,7 +147,7 @@ def _up_to_kernel(model: keras.Model, kernels: int) -> set[int]:
     return found
 
 
-def freeze(defence) -> Callable[[tf.Tensor], tf.Tensor]:
+def freeze(defence: Defence) -> Defence:
     """Return `defence` as a callable of images alone, at inference, ready to be looped over."""
     if isinstance(defence, FastCopy):
         return defence.frozen()

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from helpers.commands import Running
+import numpy as np
+
+from tests.helpers.commands import Running, run
 
 WORKER = Path(__file__).with_name("worker.py")
 SECONDS = 240  # no cluster of a test lives longer
@@ -73,3 +75,24 @@ def supervise(
         if not any(rounds[-1]):
             return rounds
     raise RuntimeError(f"still failing after {restarts} restarts: {rounds}, logs in {logs}")
+
+
+def weights(folder, index=0):
+    with np.load(folder / f"worker{index}.npz") as stored:
+        return [stored[name] for name in stored]
+
+
+def figures(folder, index=0):
+    return json.loads((folder / f"worker{index}.json").read_text())
+
+
+def difference(one, other):
+    return max(np.abs(a - b).max() for a, b in zip(one, other, strict=True))
+
+
+def alone(tmp_path, *options):
+    """Train in a single process; return its folder of weights and figures."""
+    out = tmp_path / "alone_out"
+    done = run(WORKER, "default", tmp_path / "alone", out, *options)
+    assert done.returncode == 0, done.stderr
+    return out

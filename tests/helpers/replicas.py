@@ -74,10 +74,8 @@ def difference(recipe: Recipe, latent_weight: float = 0.0, **architecture) -> fl
 
 
 dense = {"architecture": "conv_dense_autoencoder", "latent": 8, "width": 2}
-print("weights", difference(RECIPE, **dense))
-print("two_headed", difference(RECIPE, latent_weight=1.0, **dense))
 averaged = dataclasses.replace(RECIPE, average_decay=0.5)
-print("averaged", difference(averaged, **dense))
+print("weights", difference(averaged, latent_weight=1.0, **dense))
 # Fourteen batch normalisations amplify rounding to 1e-3 in ten steps of Adam; with the weights
 # held still what is left are the batch statistics, which each replica alone would get wrong.
 still = dataclasses.replace(RECIPE, learning_rate=1e-8)

@@ -1,4 +1,4 @@
-"""The one gradient loop under every iterative attack."""
+"""The gradient loop of PGD, APGD, FAB and the training attack."""
 
 from collections.abc import Callable
 

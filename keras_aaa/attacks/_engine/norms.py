@@ -34,8 +34,8 @@ def unit_steepest(gradient: tf.Tensor, threat: ThreatModel) -> tf.Tensor:
     return gradient / (per_example(flat_norm(gradient, threat)) + 1e-12)
 
 
-def random_start(images: tf.Tensor, threat: ThreatModel, seed: int) -> tf.Tensor:
-    """Return images moved by a random vector whose norm is eps."""
+def random_at_eps(images: tf.Tensor, threat: ThreatModel, seed: int) -> tf.Tensor:
+    """Return images, each moved by a random vector whose norm is eps."""
     make = tf.random.stateless_uniform if threat.norm == "linf" else tf.random.stateless_normal
     limits = (-1.0, 1.0) if threat.norm == "linf" else (0.0, 1.0)
     noise = make(tf.shape(images), (seed, 0), *limits)

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.commands import run
 
 import zoo
 from experiments.attack_specs import parse
@@ -17,6 +16,7 @@ from keras_aaa.evaluation.corruptions import CORRUPTIONS
 from keras_aaa.models import build
 from keras_aaa.serving import export_classifier
 from keras_aaa.threat_model import ThreatModel, threat_for
+from tests.helpers.commands import run
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import signal
 import time
 
 import pytest
-from helpers.commands import Running
-from helpers.loopback import WORKER
-from test_workers import alone, difference, figures, weights
+
+from tests.helpers.commands import Running
+from tests.helpers.loopback import WORKER, alone, difference, figures, weights
 
 KILLS, SEED = 50, 0
 OPTIONS = ("--examples=4800", "--epochs=20", "--checkpoint_seconds=0.5", "--eps=0.1")

@@ -1,7 +1,8 @@
 """Flags of the AAA command that contradict each other or would do nothing."""
 
 import pytest
-from helpers.commands import run
+
+from tests.helpers.commands import run
 
 
 @pytest.mark.parametrize(

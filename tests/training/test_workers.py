@@ -10,33 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import commands
-from helpers.loopback import WORKER, start, supervise, wait
 
 from keras_aaa.training.distribution import RESTART, choose_strategy, sum_over_workers, worker_slice
+from tests.helpers import HELPERS, PROJECT, commands
+from tests.helpers.loopback import (
+    WORKER,
+    alone,
+    difference,
+    figures,
+    start,
+    supervise,
+    wait,
+    weights,
+)
 
 LONG = ("--examples=2400", "--epochs=3", "--checkpoint_seconds=1", "--eps=0.1")
-
-
-def weights(folder, index=0):
-    with np.load(folder / f"worker{index}.npz") as stored:
-        return [stored[name] for name in stored]
-
-
-def figures(folder, index=0):
-    return json.loads((folder / f"worker{index}.json").read_text())
-
-
-def difference(one, other):
-    return max(np.abs(a - b).max() for a, b in zip(one, other, strict=True))
-
-
-def alone(tmp_path, *options):
-    """Train in a single process; return its folder of weights and figures."""
-    out = tmp_path / "alone_out"
-    done = commands.run(WORKER, "default", tmp_path / "alone", out, *options)
-    assert done.returncode == 0, done.stderr
-    return out
 
 
 def wait_for_checkpoint(workdir, processes, after=0):
@@ -88,7 +76,7 @@ def test_a_worker_that_never_comes_ends_the_others(tmp_path):
 
 
 def test_sigterm_saves_and_asks_for_a_restart(tmp_path):
-    options = [*LONG[:2], "--checkpoint_seconds=1000"]
+    options = ["--examples=480", "--epochs=6", "--checkpoint_seconds=1000"]
     expected = alone(tmp_path, *options)
     run, out = tmp_path / "run", tmp_path / "out"
     command = [WORKER, "default", run, out, *options]
@@ -199,7 +187,7 @@ def test_strategies_that_cannot_be(name, environment, message, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["slurm.sh", "worker.sh"])
 def test_the_cluster_scripts(script, tmp_path):
-    here, project = Path(__file__).parent / "helpers", Path(__file__).parent.parent
+    here, project = HELPERS, PROJECT
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{here}:{os.environ['PATH']}",
         "TF_CPP_MIN_LOG_LEVEL": "2",

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.commands import run
 
 import zoo
 from experiments.paper import revisiting_value
@@ -22,6 +21,7 @@ from keras_aaa.hashing import weights_hash
 from keras_aaa.models import ARCHITECTURES, build
 from keras_aaa.threat_model import threat_for
 from keras_aaa.training import AutoencoderTask, ClassifierTask, train
+from tests.helpers.commands import run
 
 
 @pytest.mark.parametrize("dataset", STUDIES)

@@ -2,19 +2,19 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
 
 from keras_aaa.training import LOSSES, AutoencoderTask
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.compiled import export_training
 from keras_aaa.training.optimizers import make_optimizer
 from keras_aaa.training.step import StepInputs, make_step
+from tests.helpers import HELPERS
+from tests.helpers.small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
 
 pytest.importorskip("jax")
 
@@ -60,7 +60,7 @@ def test_jax_takes_the_same_steps(steps, attack_steps, tmp_path):
     names = ("images", "labels", "noise")
     np.savez(tmp_path / "batches.npz", **dict(zip(names, batches(steps), strict=True)))
     np.savez(tmp_path / "frozen.npz", *frozen)
-    script = Path(__file__).parent / "helpers" / "jax_steps.py"
+    script = HELPERS / "jax_steps.py"
     subprocess.run([sys.executable, script, tmp_path, str(attack_steps)], check=True, timeout=300)
     with np.load(tmp_path / "after.npz") as file:
         losses = file["losses"]

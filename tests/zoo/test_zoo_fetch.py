@@ -1,13 +1,13 @@
 import multiprocessing
 import tarfile
 
-import helpers.commands  # noqa: F401
 import numpy as np
 import pytest
-from helpers.zoo_server import serve
 
+import tests.helpers.commands  # noqa: F401
 import zoo
 from keras_aaa.models import ModelConfig, build
+from tests.helpers.zoo_server import serve
 from zoo import index, store
 from zoo.archive import pack, unpack
 from zoo.fetch import CACHE_VARIABLE, URL_VARIABLE

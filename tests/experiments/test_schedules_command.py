@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from helpers import commands
 
 from experiments.estimate import gradients
 from experiments.recipes import recipe_for
 from experiments.tables import schedule_tables
 from keras_aaa.training import Recipe
+from tests.helpers import commands
 
 
 def run(workdir, *arguments):
@@ -16,7 +16,7 @@ def run(workdir, *arguments):
 
 
 def test_compares_attacks_of_the_same_work(tmp_path):
-    small = ["--recipe=smoke", "--train_examples=128", "--batch_size=32", "--eval_examples=20"]
+    small = ["--recipe=smoke", "--train_examples=32", "--batch_size=16", "--eval_examples=20"]
     done = run(tmp_path, "--dataset=mnist", "--only=two_steps,n_fgsm", "--epochs=1", *small)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "trained under attacks of the same work" in done.stdout.replace("\n", " ")
@@ -24,11 +24,11 @@ def test_compares_attacks_of_the_same_work(tmp_path):
     rows = result["schedules"]
     assert [row["attack"] for row in rows] == ["two_steps", "n_fgsm"]
     paper = recipe_for("mnist", "adversarial", "paper")
-    budget = (paper.attack_steps + 2) * 128  # an epoch's; the update counts as two steps
+    budget = (paper.attack_steps + 2) * 32  # an epoch's; the update counts as two steps
     for row in rows:
         recipe = Recipe(**row["recipe"])
         assert len(row["history"]) == recipe.epochs > 1
-        assert abs(gradients(recipe, 128) - budget) <= gradients(recipe, 128) / recipe.epochs / 2
+        assert abs(gradients(recipe, 32) - budget) <= gradients(recipe, 32) / recipe.epochs / 2
         assert [found["examples"] for found in row["accuracies"]] == [20, 20]
     assert rows[1]["recipe"]["attack_ball"] == 3.0
 

@@ -6,7 +6,8 @@ import os
 import threading
 
 import pytest
-from helpers import commands
+
+from tests.helpers import commands
 
 FEW = ["--recipe=smoke", "--queries=4", "--train_examples=64"]
 FEW += ["--epochs=1", "--batch_size=16", "--validation_examples=16", "--eval_examples=20"]
@@ -24,14 +25,19 @@ def run(workdir, *options):
     )
 
 
-def test_it_trains_by_queries(tmp_path):
-    done = run(tmp_path, *FEW)
+SOME, ALL = ("queries",), ("queries", "tuned", "white_box")
+
+
+@pytest.mark.parametrize("ways", [SOME, pytest.param(ALL, marks=pytest.mark.slow)])
+def test_it_trains_by_queries(ways, tmp_path):
+    done = run(tmp_path, *FEW, f"--ways={','.join(ways)}")
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads((tmp_path / "result.json").read_text())
     robust = {m["row"]: m["accuracy"] for m in result["measurements"] if m["attack"] == "pgd"}
-    assert robust.keys() == {"undefended", "transfer", "queries_4", "tuned_4", "white_box"}
+    names = {"queries": "queries_4", "tuned": "tuned_4"}
+    assert robust.keys() == {"undefended", "transfer", *(names.get(way, way) for way in ways)}
     assert robust["undefended"] < 0.2 < robust["transfer"]
-    assert result["queries"].keys() == {"queries_4", "tuned_4"}
+    assert result["queries"].keys() == {names[way] for way in ways if way in names}
     assert min(result["queries"].values()) > 64 * 4
     assert (tmp_path / "queries.png").stat().st_size > 1000
 

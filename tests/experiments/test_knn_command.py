@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from helpers.commands import run
+
+from tests.helpers.commands import run
 
 FEW = ["--loss=ce_mse", "--bank_examples=2000", "--eval_examples=24", "--bpda_examples=12"]
 FEW += ["--square_examples=6", "--queries=10", "--precision=float32"]

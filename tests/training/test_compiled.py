@@ -11,12 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from helpers.small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
 
 from keras_aaa import data
 from keras_aaa.models import build
@@ -30,6 +28,8 @@ from keras_aaa.training import (
 )
 from keras_aaa.training.compiled import Job, export_training, result
 from keras_aaa.training.compiled.job_files import digest, load_examples
+from tests.helpers import HELPERS
+from tests.helpers.small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
 
 pytest.importorskip("jax")
 
@@ -277,7 +277,7 @@ def test_without_jax_no_job_is_written(tmp_path, monkeypatch):
 
 
 def test_a_module_lowers_for_gpus(job):
-    script = Path(__file__).parent / "helpers" / "jax_lower.py"
+    script = HELPERS / "jax_lower.py"
     done = subprocess.run(
         [sys.executable, script, job, "ensemble"], capture_output=True, text=True, timeout=300
     )

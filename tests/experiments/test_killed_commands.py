@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from helpers import commands
+
+from tests.helpers import commands
 
 EVALUATE = [
     "experiments.evaluate",

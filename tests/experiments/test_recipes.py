@@ -90,7 +90,9 @@ def test_papers_numbers_by_prefix():
     assert paper_accuracy(vgg, "adversarial_training", "clean") == 0.7195
 
 
-@pytest.mark.parametrize("dataset", STUDIES)
+@pytest.mark.parametrize(
+    "dataset", [pytest.param(d, marks=[pytest.mark.slow] * (d != "mnist")) for d in STUDIES]
+)
 def test_the_papers_recipe_takes_two_steps_at_full_size(dataset, tmp_path):
     study, recipe = STUDIES[dataset], recipe_for(dataset, "aaa", "paper")
     assert (recipe.attack_steps, recipe.attack_step_size) == PAPER_ATTACKS[dataset]

@@ -7,10 +7,10 @@ import resource
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.commands import Running
 
 import zoo
 from keras_aaa.models import defend
+from tests.helpers.commands import Running
 
 EXAMPLES = 20
 SMOKE = [

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from helpers.commands import run
 
 import zoo
+from tests.helpers.commands import run
 
 pytest.importorskip("jax")
 

@@ -84,13 +84,18 @@ PAIRS: dict[str, tuple[ThreatModel, Callable, Callable]] = {
     ),
     "square": (
         WIDER,
-        partial(square, threat=WIDER, queries=200, rescaled=True),
+        partial(square, threat=WIDER, queries=200),
         lambda c: evasion.SquareAttack(c, max_iter=200, **{**BUDGET, "eps": WIDER.eps}),
     ),
 }
 
 
-@pytest.mark.parametrize("name", PAIRS)
+# ART's own attacks take a minute each.
+LONG = ("apgd_t", "square")
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in PAIRS]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_success_within_the_ball_is_at_least_theirs_less_a_point(name, subject):
     model, images, labels, classifier = subject
     threat, ours, theirs = PAIRS[name]
