@@ -1,6 +1,6 @@
-"""One command a job: python -m experiments.<name> --help."""
+"""The commands of this project: python -m experiments.<name> --help."""
 
 import os
 
-# TensorFlow's start-up notices would bury what a command prints; its errors stay.
+# Hide TensorFlow's start-up notices, which would bury a command's output. Errors are still shown.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

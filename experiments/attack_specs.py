@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from keras_aaa.attacks import ATTACKS
-from keras_aaa.attacks._engine.norms import check_norm
+from keras_aaa.attacks._engine.preamble import check_norm, norms_of
 from keras_aaa.checks import check_number, lookup
 from keras_aaa.evaluation import AutoAttack
+from keras_aaa.evaluation._autoattack import AUTOATTACK_NORMS
 from keras_aaa.threat_model import ThreatModel
 
-# The part of Square's budget to run is the evaluation's business.
+# The evaluation, not the user, chooses the part of Square's budget to run.
 _NOT_FLAGS = {"first", "last"}
-# FAB wants a target class for each example, which no flag can give; AutoAttack chooses them.
+# FAB needs a target class for each example. No flag can give them, but AutoAttack chooses them.
 NAMES = ("clean", "autoattack", *(name for name in ATTACKS if name != "fab"))
 
 
@@ -25,7 +26,7 @@ class AttackSpec:
 
     @property
     def title(self) -> str:
-        """For people: the name and the parameters, as the command line takes them."""
+        """The name and the parameters, in the form of the command line."""
         values = (f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}"
                   for k, v in self.parameters.items())  # fmt: skip
         return ":".join([self.name, *values])
@@ -36,41 +37,44 @@ def parse(text: str, threat: ThreatModel) -> AttackSpec:
 
     Args:
         text: "clean", "pgd:steps=40:step_size=0.01", "autoattack:queries=1000", ...
-        threat: the ball, which PGD's default step (2.5 * eps / steps) follows.
+        threat: the threat model; PGD's default step size is 2.5 * eps / steps.
 
     Raises:
-        ValueError: for an unknown attack or parameter (lists the known), a value of the wrong
-            type, or an attack that is made for another norm.
+        ValueError: for an unknown attack or parameter (lists the known ones), a value of the wrong
+            type, or an attack for another norm.
     """
     name, *parts = text.strip().split(":")
     if name == "fab":
-        raise ValueError("fab: needs a target class an example; autoattack runs it with them.")
+        raise ValueError("fab: needs a target class for each example; use autoattack instead.")
     lookup("attack", name, dict.fromkeys(NAMES))
-    check_norm(name, threat)
+    if name == "autoattack":
+        check_norm(name, AUTOATTACK_NORMS, threat)
+    elif name != "clean":
+        check_norm(name, norms_of(ATTACKS[name]), threat)
     known = _parameters(name)
-    given: dict[str, int | float | str] = {}
+    parameters: dict[str, int | float | str] = {}
     for part in parts:
         key, _, value = part.partition("=")
         kind = lookup(f"parameter of {name}", key, known)
         try:
-            given[key] = kind(value)
+            parameters[key] = kind(value)
         except ValueError as error:
             raise ValueError(f"{name}: {key} expects {kind.__name__}, got {value!r}.") from error
     if name == "pgd":
-        given = {"steps": 40} | given
-        check_number("pgd: steps", given["steps"], 1, whole=True)
-        default = 2.5 * threat.eps / int(given["steps"])
-        given = {**given, "step_size": given.get("step_size", default)}
+        parameters = {"steps": 40} | parameters
+        check_number("pgd: steps", parameters["steps"], 1, whole=True)
+        default = 2.5 * threat.eps / int(parameters["steps"])
+        parameters = {**parameters, "step_size": parameters.get("step_size", default)}
     defaults = {"apgd": {"steps": 100}, "square": {"queries": 5000}, "spsa": {"steps": 100}}
     if name == "autoattack":
-        AutoAttack(**given)  # type: ignore[arg-type]  # refuses what is out of range
-    return AttackSpec(name, {**defaults.get(name, {}), **given})
+        AutoAttack(**parameters)  # type: ignore[arg-type]  # checks the ranges
+    return AttackSpec(name, {**defaults.get(name, {}), **parameters})
 
 
 def _parameters(name: str) -> dict[str, Callable]:
     if name == "clean":
         return {}
     function = AutoAttack if name == "autoattack" else ATTACKS[name]
-    found = inspect.signature(function).parameters.values()
-    keyword = (p for p in found if p.annotation in (int, float, str))
+    arguments = inspect.signature(function).parameters.values()
+    keyword = (p for p in arguments if p.annotation in (int, float, str))
     return {p.name: p.annotation for p in keyword if p.name not in _NOT_FLAGS}

@@ -1,17 +1,17 @@
-"""Training an autoencoder before a classifier that can only be queried.
+"""Train an autoencoder for a black-box classifier, which can only be queried.
 
     python -m experiments.black_box --dataset=mnist --queries=64
     python -m experiments.black_box --queries=16,64,256 --ways=queries,tuned
     python -m experiments.black_box --queries=64 --url=http://HOST:8501/v1/models/NAME
 
-The autoencoder is trained with the same trainer and recipe as ever; the classifier's gradients are
-finite differences of the probabilities it answers with, --queries of them an image and gradient.
-It is trained anew (queries), or (tuned) begins with the weights of one that was trained with
-another classifier (--start_from; aaa_<dataset>_ce_mse if none is named), for --tune_epochs at a
-third of the learning rate. Beside these stand the two ends: that other one itself (transfer), and
-one trained with the target's true gradients (white_box). All are measured by PGD through the
-target's true gradients, of which training saw nothing. The run's folder holds result.json and
-queries.png.
+Trainer and recipe are the usual ones. The classifier's gradients are finite differences of its
+probabilities, with --queries queries for each image and gradient. Two ways of training use them:
+`queries` starts from random weights. `tuned` starts from an autoencoder that was trained with
+another classifier (--start_from; aaa_<dataset>_ce_mse by default), and trains for --tune_epochs at
+a third of the learning rate. Two more rows are for comparison: that other autoencoder as it is
+(`transfer`), and one that is trained with the target's true gradients (`white_box`). All are
+measured by PGD with the target's true gradients, which black-box training never uses. The run's
+folder holds result.json and queries.png.
 
 Paper: AAA, "Future Work".
 """
@@ -55,21 +55,23 @@ from keras_aaa.training import LOSSES, Recipe
 
 FLAGS = flags.FLAGS
 WAYS = ("queries", "tuned", "white_box")
-CHECKED = 8  # images that a served target must answer as the zoo's does
-ANSWERS_DIFFER = 1e-2  # in probability; rounding makes less of it
+CHECKED = 8  # images on which a served target must agree with the zoo's model
+ANSWERS_DIFFER = 1e-2  # largest difference in probability; rounding causes less
 define_run_flags()
 define_recipe_flags("quick")
 define_start_from()
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
-flags.DEFINE_list("queries", ["64"], "Queries an image and gradient, an even number; a run each.")
-flags.DEFINE_string("target", None, "Zoo name of the classifier; the study's transfer target.")
-flags.DEFINE_string("url", None, "Where the target is served, in TensorFlow Serving's REST form.")
-flags.DEFINE_list("ways", list(WAYS), f"How to train: {', '.join(WAYS)}.")
+flags.DEFINE_list("queries", ["64"], "Even numbers of queries per image and gradient; a run each.")
+flags.DEFINE_string(
+    "target", None, "Zoo name of the classifier; by default the study's target classifier."
+)
+flags.DEFINE_string("url", None, "URL of the served target, in TensorFlow Serving's REST form.")
+flags.DEFINE_list("ways", list(WAYS), f"Ways of training: any of {', '.join(WAYS)}.")
 flags.DEFINE_integer("tune_epochs", 1, "Epochs of `tuned`.", 1)
 
 
 def main(argv):
-    # The target answers inside a step of the training's graph, and must not wait for its thread.
+    # The training step's graph queries the target, which needs a thread of its own.
     tf.config.threading.set_inter_op_parallelism_threads(max(2, len(os.sched_getaffinity(0))))
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
     queries = sorted(_even(text) for text in FLAGS.queries)
@@ -77,9 +79,9 @@ def main(argv):
     target = FLAGS.target or next(name for name in study.classifiers if name != study.source)
     if zoo.info(target).kind != "classifier":
         raise ValueError(f"--target: expected a classifier, {target} is an autoencoder.")
-    behind = from_zoo(target)
-    runs, asked = _train(setting, study, behind, threat, queries)
-    rows = _measure(setting, study, runs, behind, threat)
+    classifier = from_zoo(target)
+    runs, asked = _train(setting, study, classifier, threat, queries)
+    rows = _measure(setting, study, runs, classifier, threat)
     if not setting.chief:
         return
     result = record(
@@ -99,12 +101,12 @@ def main(argv):
     _draw(rows, queries, setting.workdir / "queries.png")
     print_tables(tables(result))
     for row, count in asked.items():
-        print(f"{row}: {count:,} images asked for")
+        print(f"{row}: {count:,} images queried")
 
 
 @contextlib.contextmanager
 def _counting(model, setting: RunContext, row: str):
-    """Count the queries of a run on from where a part of it that was broken off had come."""
+    """Count the queries of a run; a resumed run continues the count."""
     path = setting.workdir / row / "queries.json"
     queries = model.get_layer("queried").queries
     if path.exists():
@@ -114,7 +116,7 @@ def _counting(model, setting: RunContext, row: str):
     except tf.errors.OpError as error:
         if queries.failure is None:
             raise
-        again = "The same command goes on from the last checkpoint."
+        again = "The same command resumes from the last checkpoint."
         raise ValueError(f"{row}: a query failed. {queries.failure}. {again}") from error
     finally:
         if setting.chief and path.parent.exists():
@@ -124,7 +126,7 @@ def _counting(model, setting: RunContext, row: str):
 def _train(
     setting: RunContext, study: Study, behind: Trained, threat: ThreatModel, queries: list[int]
 ) -> tuple[dict[str, Trained], dict[str, int]]:
-    """Return the autoencoders by row, and how many queries the queried ones took."""
+    """Return the autoencoders by row, and the number of queries by row."""
     recipe = overridden(recipe_for(setting.dataset, "aaa", FLAGS.recipe))
     ways = [lookup("way", name, dict.fromkeys(WAYS, name)) for name in FLAGS.ways]
     spec = data.image_spec(setting.dataset, setting.data_dir)
@@ -134,14 +136,14 @@ def _train(
     transfer = FLAGS.start_from or autoencoder_name(setting.dataset, "ce_mse")
     if FLAGS.start_from or "tuned" in ways or transfer in zoo.list_models():
         runs["transfer"] = from_zoo(transfer)
-    # All of the size of the one they are compared with.
-    built = runs["transfer"].config if "transfer" in runs else study.autoencoder
+    # All have the size of `transfer`, so that the comparison is fair.
+    config = runs["transfer"].config if "transfer" in runs else study.autoencoder
 
     def train(row: str, classifier: Trained, how: Recipe = recipe, start: Trained | None = None):
         runs[row] = train_in_folder(
             setting,
             row,
-            built,
+            config,
             how,
             classifiers=(classifier,),
             loss=weighed(LOSSES["ce_mse"], recipe),
@@ -149,7 +151,7 @@ def _train(
             start=start,
         )
 
-    for way, how, start in (
+    for way, way_recipe, start in (
         ("queries", recipe, None),
         ("tuned", _tuning(recipe), runs.get("transfer")),
     ):
@@ -160,7 +162,7 @@ def _train(
             with _counting(model, setting, row):
                 if FLAGS.url:
                     _check_answers(model, behind, spec.shape)
-                train(row, classifier, how, start)
+                train(row, classifier, way_recipe, start)
             asked[row] = model.get_layer("queried").queries.count
     if "white_box" in ways:
         train("white_box", behind)
@@ -169,14 +171,14 @@ def _train(
 
 def _check_answers(model, behind: Trained, shape: tuple[int, ...]) -> None:
     images = tf.random.stateless_uniform((CHECKED, *shape), (0, 0))
-    # In graphs, as in training: Keras would wrap a failed query's error otherwise.
+    # Run as graphs, as in training. Otherwise Keras would wrap a failed query's error.
     answered, expected = (
         tf.nn.softmax(tf.function(m)(images)).numpy() for m in (model, behind.model)
     )
     if np.abs(answered - expected).max() > ANSWERS_DIFFER:
         raise ValueError(
-            f"--url: {FLAGS.url} answers otherwise than {behind.name}, on which the result is "
-            "measured; expected the model that --target names."
+            f"--url: expected the model that --target names, {behind.name}; {FLAGS.url} returns "
+            "other probabilities."
         )
 
 
@@ -188,7 +190,7 @@ def _even(text: str) -> int:
 
 
 def _tuning(recipe: Recipe) -> Recipe:
-    """The recipe for a network that has learned already."""
+    """Return the recipe for fine-tuning a trained autoencoder."""
     rate = recipe.learning_rate / 3
     return dataclasses.replace(
         recipe, epochs=FLAGS.tune_epochs, learning_rate=rate, eps_warmup_epochs=0.0
@@ -196,7 +198,7 @@ def _tuning(recipe: Recipe) -> Recipe:
 
 
 def _probabilities(model) -> Query:
-    """The target as a stranger would meet it: images in, probabilities out."""
+    """Return the target as a black box: images -> probabilities."""
     run = tf.function(lambda images: tf.nn.softmax(model(images, training=False)))
 
     def query(images: np.ndarray) -> np.ndarray:
@@ -224,8 +226,8 @@ def _measure(setting: RunContext, study, runs, behind, threat) -> list[dict]:
             cache=setting.workdir / "measured",
             strategy=setting.strategy,
         )
-        where = {"table": f"black_box_{FLAGS.dataset}", "row": row, "classifier": behind.name}
-        rows += [{**where, **accuracy, "paper": None} for accuracy in measured["accuracies"]]
+        place = {"table": f"black_box_{FLAGS.dataset}", "row": row, "classifier": behind.name}
+        rows += [{**place, **accuracy, "paper": None} for accuracy in measured["accuracies"]]
     return rows
 
 

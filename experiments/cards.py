@@ -1,4 +1,4 @@
-"""The zoo card of a trained model, from its run's record and what was measured of it."""
+"""Make the zoo card of a trained model from its run's record and its measurements."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def artefact_card(
         run: the trained model.
         source: the source classifier, for an autoencoder; None for a classifier.
         result: the run's result.json.
-        caveats: what a user has to know, a sentence each.
+        caveats: warnings for users, one sentence each.
     """
     assert run.record is not None
     identity = run.record["identity"]
@@ -56,7 +56,7 @@ def artefact_card(
             **{key: identity[key] for key in ("recipe", "loss", "then", "precision", "start")},
             **{key: run.record[key] for key in ("training_seconds", "examples_per_second")},
             "history": run.record["history"],
-            # Only of a training that JAX executed (docs/compiled.md).
+            # Present only if JAX executed the training (docs/compiled.md).
             **{key: run.record[key] for key in EXECUTION if key in run.record},
         },
         provenance=run.record["provenance"],
@@ -71,11 +71,11 @@ def _model(run: Trained) -> ModelConfig:
 
 
 def save(run: Trained, card: Card, root: Path, source: Trained | None = None) -> None:
-    """Save an artefact under root, in place of what the same run left there before.
+    """Save an artefact under root; it replaces an earlier artefact of the same run.
 
     Args:
         run: the trained model.
-        card: of artefact_card.
+        card: from artefact_card.
         root: the run's own zoo folder.
         source: the source classifier, for an autoencoder.
     """
@@ -84,7 +84,7 @@ def save(run: Trained, card: Card, root: Path, source: Trained | None = None) ->
 
 
 def card_measurements(model: str, result: dict) -> tuple[Measurement, ...]:
-    """Return what a result says of one model, as its card writes it."""
+    """Return a result's measurements of one model, in the form of its card."""
     crafting = result["precision"]["crafting"]
     return tuple(measurement(m, crafting) for m in result["measurements"] if m["model"] == model)
 
@@ -92,46 +92,46 @@ def card_measurements(model: str, result: dict) -> tuple[Measurement, ...]:
 def check_publishable(
     model: str, dataset: str | None, threat: ThreatModel, attacks: Sequence[AttackSpec]
 ) -> None:
-    """Refuse to publish what a card cannot tell from what stands on it.
+    """Refuse to publish measurements that a card cannot distinguish from its own.
 
-    A card has a row for each attack by its name and number of steps: it does not say of which
-    ball, data set or parameters.
+    A card identifies a measurement by the attack's name and number of steps. It does not record
+    the ball, the data set or other parameters.
 
     Args:
-        model: of the zoo.
-        dataset, threat: what it is to be measured on, and in which ball.
-        attacks: what it is to be measured under.
+        model: zoo name.
+        dataset, threat: data set and ball of the measurements.
+        attacks: attacks of the measurements.
 
     Raises:
-        ValueError: unless all are the card's own: clean images, PGD with the step size of the
-            card's PGD, AutoAttack's standard version.
+        ValueError: unless data set and ball are the card's, and each attack is clean, PGD with the
+            card's step size, or standard AutoAttack.
     """
     card = zoo.info(model)
-    own = threat_for(card.dataset) if card.threat is None else ThreatModel(**card.threat)
-    if (dataset, threat) != (card.dataset, own):
+    card_threat = threat_for(card.dataset) if card.threat is None else ThreatModel(**card.threat)
+    if (dataset, threat) != (card.dataset, card_threat):
         raise ValueError(
             f"--publish: expected the data set and ball of the card of {model}, {card.dataset} and "
-            f"{own}; got {dataset} and {threat}."
+            f"{card_threat}; got {dataset} and {threat}."
         )
     sizes = {m.step_size for m in card.measured if m.attack == "pgd"}
     for spec in attacks:
         standard = spec.name == "clean" or (spec.name == "autoattack" and not spec.parameters)
-        given = spec.parameters.get("step_size")
-        same = spec.name == "pgd" and set(spec.parameters) == {"steps", "step_size"}
-        if not standard and not (same and (not sizes or given in sizes)):
+        step_size = spec.parameters.get("step_size")
+        is_pgd = spec.name == "pgd" and set(spec.parameters) == {"steps", "step_size"}
+        if not standard and not (is_pgd and (not sizes or step_size in sizes)):
             size = f" of step_size {', '.join(map(str, sizes))}" if sizes else ""
             raise ValueError(
-                "--publish: expected of --attack clean, autoattack without parameters and pgd with "
-                f"steps{size}; got {spec.title}."
+                "--publish: expected --attack to be clean, autoattack without parameters or pgd "
+                f"with steps{size}; got {spec.title}."
             )
 
 
 def unclaimed(model: str, measured: Sequence[Measurement], command: str) -> list[Measurement]:
-    """Return what may be published: a figure that another command has published stays as it is.
+    """Return the measurements that do not replace a figure of another command.
 
     Args:
-        model: of the zoo.
-        measured: by this command.
+        model: zoo name.
+        measured: measurements of this command.
         command: the module of this command.
     """
 
@@ -147,19 +147,19 @@ def unclaimed(model: str, measured: Sequence[Measurement], command: str) -> list
 
 
 def _owner(measured: Measurement) -> str:
-    """The command that published a figure; cards that are older do not name it."""
+    """Return the command that published a figure; older cards do not record it."""
     standard = "experiments.aaa" if measured.attack in ("clean", "pgd") else "experiments.evaluate"
     return measured.command or standard
 
 
 def publish(measured: Mapping[str, Sequence[Measurement]]) -> None:
-    """Write measurements onto the cards of the zoo's models, by name, and refresh its index."""
+    """Write measurements (by model name) to the zoo's cards, and refresh the index."""
     for name, measurements in measured.items():
         artefact.add_measurements(store.find(name).folder(), measurements)
     index.refresh(store.ROOT, store.INDEX)
 
 
 def measurement(measured: dict, crafting: str, command: str | None = None) -> Measurement:
-    """Return one measured row of a result, crafted in that precision, as a card writes it."""
+    """Return a row of a result as a card's measurement, with crafting precision and command."""
     crafted = None if measured["attack"] == "clean" else crafting
     return replace(Measurement.from_json(measured), crafting=crafted, command=command)

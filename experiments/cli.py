@@ -4,7 +4,7 @@
     keras-aaa evaluate --model=aaa_mnist_ce_mse --attack=autoattack
     keras-aaa COMMAND --help
 
-Each command is the same as python -m of the module beside it.
+Each command runs python -m with the module in brackets.
 """
 
 # No import of keras_aaa: help should not wait for TensorFlow.
@@ -15,35 +15,35 @@ import sys
 COMMANDS = {
     "train": ("experiments.aaa", "train autoencoders, attack, compare with the AAA paper"),
     "protect": ("experiments.protect", "put an autoencoder of the zoo before a classifier"),
-    "evaluate": ("experiments.evaluate", "attack a model of the zoo, a .keras file, a SavedModel"),
-    "zoo": ("zoo", "list, info, verify, fetch, export: the model zoo"),
-    "benchmark": ("experiments.benchmark", "time attacks and training beside other libraries"),
-    "revisiting": ("experiments.revisiting", "the study of the Revisiting paper"),
+    "evaluate": ("experiments.evaluate", "attack a zoo model, a .keras file or a SavedModel"),
+    "zoo": ("zoo", "the model zoo: list, info, verify, fetch, export"),
+    "benchmark": ("experiments.benchmark", "time attacks and training against other libraries"),
+    "revisiting": ("experiments.revisiting", "run the study of the Revisiting paper"),
     "knn": ("experiments.knn", "reconstruct from nearest neighbours (AAA Tables 9 and 10)"),
-    "black-box": ("experiments.black_box", "train before a classifier that is only queried"),
-    "schedules": ("experiments.schedules", "compare training attacks of the same work"),
-    "crafting-precision": ("experiments.crafting_precision", "what crafting in bfloat16 changes"),
+    "black-box": ("experiments.black_box", "train an autoencoder for a black-box classifier"),
+    "schedules": ("experiments.schedules", "compare training attacks at equal compute"),
+    "crafting-precision": ("experiments.crafting_precision", "compare bfloat16 with float32"),
     "report": ("experiments.report", "rewrite the result tables of the pages"),
 }
-# Short for a command with its first argument.
+# abbreviation -> (command, its first argument)
 SHORT = {"verify": ("zoo", "verify")}
 
 
 def main() -> int | None:
-    """Run the command that the command line names; return an exit code where there is none."""
+    """Run the command that the command line names; return an exit code if none was run."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "help"):
         print(__doc__)
         for name, (module, purpose) in COMMANDS.items():
             print(f"  {name:<19} {purpose} ({module})")
         return 0 if len(sys.argv) > 1 else 2
-    given = list(sys.argv[1:])
-    given[:1] = SHORT.get(given[0], (given[0],))
-    if given[0] not in COMMANDS:
+    arguments = list(sys.argv[1:])
+    arguments[:1] = SHORT.get(arguments[0], (arguments[0],))
+    if arguments[0] not in COMMANDS:
         known = ", ".join([*COMMANDS, *SHORT])
-        print(f"error: expected a command, {known}; got {given[0]!r}.", file=sys.stderr)
+        print(f"error: expected a command, {known}; got {arguments[0]!r}.", file=sys.stderr)
         return 2
-    module, _ = COMMANDS[given[0]]
-    sys.argv = [f"keras-aaa {given[0]}", *given[1:]]
+    module, _ = COMMANDS[arguments[0]]
+    sys.argv = [f"keras-aaa {arguments[0]}", *arguments[1:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     return None
 

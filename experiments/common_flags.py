@@ -1,4 +1,4 @@
-"""The flags that training commands share; every field of a Recipe is one."""
+"""The flags that training commands share; every field of a Recipe is a flag."""
 
 import dataclasses
 import os
@@ -18,22 +18,24 @@ from keras_aaa.training.distribution import START_SECONDS, STRATEGIES, choose_st
 from keras_aaa.training.recipe import ATTACK_FIELDS, LEARNING_RATE_SCHEDULES
 
 FLAGS = flags.FLAGS
-COMPILED = ("compile_to", "compiled")  # flags
+COMPILED = ("compile_to", "compiled")  # flag names
 
 
 def define_run_flags(default_dataset: str = "mnist", measured: str = "test") -> None:
     """Define where and how a command runs, and on which split it measures."""
     flags.DEFINE_string("dataset", default_dataset, "Data set, by its tensorflow-datasets name.")
-    flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
+    flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR by default.")
     flags.DEFINE_string("workdir", None, "The run's folder; one in runs/ by default.")
-    flags.DEFINE_enum("precision", "auto", [*POLICIES, "auto"], "Of training and its attack.")
+    flags.DEFINE_enum(
+        "precision", "auto", [*POLICIES, "auto"], "Precision of training and of its attack."
+    )
     flags.DEFINE_enum(
         "strategy",
         "auto",
         STRATEGIES,
         "tf.distribute strategy; multiworker reads TF_CONFIG or a SLURM step.",
     )
-    flags.DEFINE_string("tpu", None, "Name of a TPU; local for one of this machine.")
+    flags.DEFINE_string("tpu", None, "Name of a TPU, or local for this machine's TPU.")
     flags.DEFINE_float(
         "start_seconds", START_SECONDS, "How long workers wait for each other at the start.", 1
     )
@@ -43,13 +45,13 @@ def define_run_flags(default_dataset: str = "mnist", measured: str = "test") -> 
     flags.DEFINE_integer(
         "eval_examples",
         0,
-        f"Examples of the {measured} split to measure on, the first ones; 0 takes all.",
+        f"Number of examples of the {measured} split to measure, the first ones; 0 takes all.",
         0,
     )
 
 
 def run_setting(study: str = "") -> RunContext:
-    """Return the setting that the flags describe; silences standard output but for the chief.
+    """Return the setting that the flags describe; only the chief keeps its standard output.
 
     The run's folder is by default runs/<study>_<dataset>_<recipe>.
     """
@@ -65,27 +67,27 @@ def run_setting(study: str = "") -> RunContext:
         job=Job(Path(job), FLAGS.dataset, FLAGS.data_dir) if job else None,
         compiled=Path(compiled) if compiled else None,
     )
-    if not setting.chief:  # one process speaks for all; errors still go to stderr
+    if not setting.chief:  # errors still go to stderr
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     return setting
 
 
 def test_examples(available: int, flag: str = "eval_examples") -> int:
-    """Return how many test examples that flag asks for; all for 0.
+    """Return the number of examples that the flag asks for; 0 means all available ones.
 
     Raises:
-        ValueError: if there are fewer.
+        ValueError: if fewer are available.
     """
     wanted = FLAGS[flag].value
     if wanted > available:
         raise ValueError(
-            f"--{flag}: expected 0 to {available}, all test images there are; got {wanted}."
+            f"--{flag}: expected 0 to {available}, the number of images; got {wanted}."
         )
     return wanted or available
 
 
 def define_recipe_flags(default: str = "fast", without: Sequence[str] = ()) -> None:
-    """Define --recipe and a flag for each field of Recipe but those, which overrides it."""
+    """Define --recipe, and for each field of Recipe except `without` a flag that overrides it."""
     flags.DEFINE_string("recipe", default, f"One of {', '.join(RECIPE_NAMES)}.")
     for field in dataclasses.fields(Recipe):
         if field.name in without:
@@ -100,14 +102,12 @@ def define_recipe_flags(default: str = "fast", without: Sequence[str] = ()) -> N
 
 
 def define_compiled() -> None:
-    """Define the flags about trainings that are executed by JAX, elsewhere."""
+    """Define the flags for trainings that JAX executes on another machine."""
     to, taken = COMPILED
     flags.DEFINE_string(
-        to, None, "A new folder, to which the trainings are written as a job; nothing is trained."
+        to, None, "New folder; the trainings are written there as a job, and nothing is trained."
     )
-    flags.DEFINE_string(
-        taken, None, "The folder of such a job that has run: its results, instead of training."
-    )
+    flags.DEFINE_string(taken, None, "Folder of a job that has run; its results replace training.")
 
 
 def define_start_from() -> None:
@@ -115,20 +115,20 @@ def define_start_from() -> None:
     flags.DEFINE_string(
         "start_from",
         None,
-        "Zoo name of the model whose weights to begin with; those of a narrower unet or "
-        "conv_autoencoder are widened.",
+        "Zoo name of the model whose weights initialise the training; a narrower unet or "
+        "conv_autoencoder is widened.",
     )
 
 
 def overridden(recipe: Recipe, without: Sequence[str] = ()) -> Recipe:
-    """Return the recipe with the fields that were given as flags, but those of `without`.
+    """Return the recipe with the values of the flags that were set, except fields in `without`.
 
-    Those about the training attack leave a recipe without one as it is.
+    A recipe without a training attack ignores the flags about the training attack.
     """
     names = {field.name for field in dataclasses.fields(Recipe) if field.name in FLAGS}
-    given = {
+    overrides = {
         name: FLAGS[name].value for name in names - {*without} if FLAGS[name].value is not None
     }
     if not recipe.attack_steps:
-        given = {name: value for name, value in given.items() if name not in ATTACK_FIELDS}
-    return dataclasses.replace(recipe, **given)
+        overrides = {name: value for name, value in overrides.items() if name not in ATTACK_FIELDS}
+    return dataclasses.replace(recipe, **overrides)

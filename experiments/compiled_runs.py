@@ -1,4 +1,4 @@
-"""Training runs that are executed elsewhere: written as a job, taken back as its result."""
+"""Training runs on another machine: write a run into a job, read the job's result."""
 
 import copy
 import json
@@ -19,20 +19,20 @@ def export(
     classifiers,
     start,
 ) -> None:
-    """Write a run into a job, in place of training.
+    """Write a run into a job instead of training it.
 
     Args:
-        job: that is being written.
-        task, recipe, identity, classifiers, start: the run's, as in experiments.train_run.
+        job: the job to write to.
+        task, recipe, identity, classifiers, start: of the run, as in experiments.train_run.
 
     Raises:
-        ValueError: if the run begins with weights that the same job trains.
+        ValueError: if the run starts from weights that the same job trains.
     """
     name = identity["model"]
     if start is not None and start.pending:
         raise ValueError(
-            f"--compile_to: {name} would begin with {start.name}, which the job has yet to train; "
-            "train that in a job of its own, or leave out what it begins with."
+            f"--compile_to: {name} would start from {start.name}, which the same job trains; train "
+            f"{start.name} in a separate job, or leave out the flag that starts from it."
         )
     fresh = start is None
     folder = job.folder / name
@@ -43,11 +43,11 @@ def export(
 
 
 def take_result(folder: Path, name: str, identity: dict, model: keras.Model) -> dict:
-    """Give the model the weights of a job's result; return the run's record.
+    """Set the model's weights from a job's result; return the run's record.
 
     Args:
-        folder: the job's.
-        name, identity, model: the run's, as in experiments.train_run.
+        folder: the job's folder.
+        name, identity, model: of the run, as in experiments.train_run.
 
     Raises:
         ValueError: if the job has no result of this run; see keras_aaa.training.compiled.result.

@@ -1,4 +1,4 @@
-"""What every command does at its edges: errors in one line, its record, its tables."""
+"""Shared by all commands: errors in one line, the record of a run, printed tables."""
 
 import dataclasses
 import os
@@ -16,23 +16,23 @@ from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Preempted, TrainingError
 from keras_aaa.training.distribution import RESTART
 
-# Where a run reads and writes is not part of what it measures.
+# Flags that do not change a run's measurements.
 _NOT_PART = ("workdir", "data_dir", "publish", "strategy", "tpu", "start_seconds", "compiled")
-_ALIASES: dict[str, str] = {}  # a flag's old name -> its name
-# What TensorFlow raises on the workers that are left when one is gone.
+_ALIASES: dict[str, str] = {}  # a flag's old name -> its new name
+# TensorFlow raises these on the remaining workers when one is lost.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
 
 
 def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
-    """Wrap a command: an error a person can mend is one line and exit code 2, not a stack.
+    """Wrap a command: an error that a user can fix gives one line and exit code 2, no stack trace.
 
-    Exit code 75 means "start me again": the run was preempted, or lost another worker.
-    With KERAS_AAA_DEBUG=1 in the environment the stack is shown.
+    Exit code 75 means "start again": the run was preempted, or it lost another worker.
+    KERAS_AAA_DEBUG=1 in the environment shows the stack trace.
     """
 
     def run(argv: list[str]) -> int:
         logging.set_verbosity(logging.WARNING)
-        tf.get_logger().setLevel("ERROR")  # its retracing notices count one trace a model
+        tf.get_logger().setLevel("ERROR")  # one retracing for each model is expected
         try:
             if argv[1:]:
                 raise ValueError(f"unexpected argument {argv[1]!r}: expected --flags only.")
@@ -56,30 +56,30 @@ def _line(error: Exception) -> str:
 
 
 def define_alias(old: str, new: str) -> None:
-    """Keep the old name of a flag working; results and cards quote commands that have it."""
+    """Keep a flag's old name valid, because results and cards quote commands that use it."""
     flags.DEFINE_alias(old, new)
     _ALIASES[old] = new
 
 
 def command_line(module: str) -> str:
-    """Return the command that repeats this run: the flags given, without places."""
-    given = flags.FLAGS.flags_by_module_dict()
-    present = {flag.name for group in given.values() for flag in group if flag.present}
-    own = {new: flags.FLAGS[new] for new in (_ALIASES.get(name, name) for name in present)}
-    parts = [flag.serialize() for name, flag in sorted(own.items()) if name not in _NOT_PART]
+    """Return the command that repeats this run: the flags that were set, except folders."""
+    by_module = flags.FLAGS.flags_by_module_dict()
+    present = {flag.name for group in by_module.values() for flag in group if flag.present}
+    chosen = {new: flags.FLAGS[new] for new in (_ALIASES.get(name, name) for name in present)}
+    parts = [flag.serialize() for name, flag in sorted(chosen.items()) if name not in _NOT_PART]
     return " ".join([f"python -m {module}", *parts])
 
 
 def record(
     module: str, *, dataset: str | None, threat: ThreatModel, **precision: str | None
 ) -> dict:
-    """Return what every result begins with; the measurements are added to it.
+    """Return the fields that all results share; the caller adds the measurements.
 
     Args:
-        module: the command's module, for the command that repeats it.
+        module: the command's module, part of the command that repeats the run.
         dataset: the data set's name; None for a user's own images.
-        threat: the ball.
-        **precision: what was computed in which: `training`, `crafting`; None where there was none.
+        threat: the threat model.
+        **precision: precision of `training` and `crafting`; None for a stage that was not run.
             Scoring is always float32.
     """
     computed = {what: name for what, name in precision.items() if name is not None}
@@ -96,7 +96,7 @@ def record(
 def print_tables(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
     """Print tables, each a title, a header and rows of cells, in the terminal."""
     for title, header, rows in tables:
-        Console().print(title)  # apart: a table would wrap it to its own width
+        Console().print(title)  # not as the table's title, which wraps to the table's width
         table = Table()
         for index, column in enumerate(header):
             table.add_column(column, justify="right" if index else "left", overflow="fold")

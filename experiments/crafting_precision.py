@@ -1,8 +1,8 @@
-"""What crafting in bfloat16 changes: the same attack on the same examples, crafted both ways.
+"""Compare crafting in bfloat16 with crafting in float32: same attack, same examples.
 
     python -m experiments.crafting_precision --model=aaa_mnist_ce_mse --eval_examples=2000
 
-Scored in float32 both times. Two minutes on two cores with bfloat16.
+Both are scored in float32. Takes two minutes on two cores with bfloat16.
 """
 
 import sys
@@ -23,9 +23,9 @@ from keras_aaa.threat_model import threat_for
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "aaa_mnist_ce_mse", "An autoencoder of the zoo.")
-flags.DEFINE_integer("eval_examples", 2000, "The first so many test examples.", 1)
-flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
-flags.DEFINE_string("workdir", "runs/crafting_precision", "Where result.json goes.")
+flags.DEFINE_integer("eval_examples", 2000, "Number of test examples, the first ones.", 1)
+flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR by default.")
+flags.DEFINE_string("workdir", "runs/crafting_precision", "The folder for result.json.")
 
 
 def main(argv):
@@ -50,9 +50,9 @@ def main(argv):
             precision=precision,
             cache=Path(FLAGS.workdir) / "measured",
         )
-        where = {"table": f"crafting_{card.dataset}", "row": f"crafted_{precision}"}
-        where |= {"model": FLAGS.model, "classifier": card.classifier.name}
-        rows += [{**where, **accuracy, "paper": None} for accuracy in measured["accuracies"]]
+        row = {"table": f"crafting_{card.dataset}", "row": f"crafted_{precision}"}
+        row |= {"model": FLAGS.model, "classifier": card.classifier.name}
+        rows += [{**row, **accuracy, "paper": None} for accuracy in measured["accuracies"]]
     result = record(
         "experiments.crafting_precision", dataset=card.dataset, threat=threat, crafting="both"
     ) | {"measurements": rows}

@@ -1,4 +1,4 @@
-"""A model to be evaluated: of the zoo, a .keras file or a SavedModel, with or without a defence."""
+"""Load a model to evaluate: from the zoo, a .keras file or a SavedModel, defended or not."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,21 +18,21 @@ from keras_aaa.models.surgery import are_probabilities, of_probabilities
 from keras_aaa.threat_model import ThreatModel
 from zoo import artefact, store
 
-PROBED = 50  # images whose answers tell probabilities from logits
+PROBED = 50  # number of images that tell probabilities from logits
 
 
 @dataclass(frozen=True)
 class NamedDefence:
-    """A callable from images to logits, and what it is made of.
+    """A callable from images to logits, with its name, identity and parts.
 
     Args:
-        name: of the classifier inside, as cards write it.
-        title: of the whole, for people.
+        name: the classifier's name, as cards write it.
+        title: the title of the whole defence in tables.
         model: images -> logits: a keras.Model, or a callable for a SavedModel.
-        identity: hashes of all that its answers depend on: the weights of a model of the zoo, the
-            files of another.
-        dataset, threat: those of the zoo's card, or None.
-        classifier, autoencoder: the parts, where they are known.
+        identity: hashes of everything that the logits depend on: the weights of a zoo model, the
+            files of any other model.
+        dataset, threat: from the zoo's card, or None.
+        classifier, autoencoder: the parts, or None.
     """
 
     name: str
@@ -46,36 +46,36 @@ class NamedDefence:
 
 
 def load_defence(model: str, autoencoder: str | None) -> NamedDefence:
-    """Return what --model and --defend describe.
+    """Return the defence that --model and --defend describe.
 
     Raises:
-        ValueError: for a model that is none of the three kinds, or parts that do not fit.
+        ValueError: if the model is not one of the three kinds, or if the parts do not fit.
     """
     path = Path(model)
     if path.is_dir() and (path / "saved_model.pb").exists():
         if autoencoder:
-            raise ValueError("--defend: expected a zoo name or a .keras file as --model with it.")
+            raise ValueError("--defend: expected --model to be a zoo name or a .keras file.")
         return _saved_model(path)
     content = ""
     if path.suffix == ".keras":
         check_zip(path, "--model", ".keras")
         classifier, name, card, inner = keras.models.load_model(path), path.stem, None, None
-        content = file_hash(path)  # an architecture is part of what a file is
+        content = file_hash(path)  # the weights' hash does not cover the architecture
         _check_classifier(classifier, model)
     elif _is_path(model):
         raise ValueError(
             f"--model: expected a zoo name, a .keras file or the folder of a SavedModel; {model} "
-            f"is {'no SavedModel' if path.is_dir() else 'none of them'}."
+            f"is not {'a SavedModel' if path.is_dir() else 'one of them'}."
         )
     else:
         card = zoo.info(model)
-        found = store.find(model)
+        version = store.find(model)
         inner = zoo.load(model) if card.classifier else None
         part = "classifier" if card.classifier else "model"
-        classifier = artefact.read(found.folder(), part=part, card_sha256=found.card_sha256)
+        classifier = artefact.read(version.folder(), part=part, card_sha256=version.card_sha256)
         name = (card.classifier or card.model).name
     if autoencoder and inner is not None:
-        raise ValueError(f"--defend: {model} is itself an autoencoder before a classifier.")
+        raise ValueError(f"--defend: {model} has an autoencoder already; leave --defend out.")
     if autoencoder:
         inner, before, file = _autoencoder(autoencoder)
         card, content = card or before, content + file
@@ -89,12 +89,12 @@ def load_defence(model: str, autoencoder: str | None) -> NamedDefence:
 
 
 def _is_path(given: str) -> bool:
-    """Whether it cannot be meant as a name of the zoo."""
+    """Return whether the argument is a path, which a zoo name cannot be."""
     return "/" in given or "." in given
 
 
 def _autoencoder(given: str) -> tuple[keras.Model, zoo.Card | None, str]:
-    """What --defend names: the model, its card if it is of the zoo, the file's sha256 if not."""
+    """Return the model of --defend, its card (zoo) or None, and its file's sha256 (or "")."""
     path = Path(given)
     if path.suffix == ".keras":
         check_zip(path, "--defend", ".keras")
@@ -108,11 +108,11 @@ def _autoencoder(given: str) -> tuple[keras.Model, zoo.Card | None, str]:
 
 
 def with_logits(defence: NamedDefence, images) -> NamedDefence:
-    """Return the defence, with the logarithms of what it answers if that is probabilities."""
+    """Return the defence; if it returns probabilities, their logarithms replace them."""
     images = check_batch(images, np.zeros(len(images), np.int64), defence.model)[0]
     if not are_probabilities(logits_in_batches(defence.model, images[:PROBED])):
         return defence
-    print(f"{defence.title} answers with probabilities: their logarithms are attacked.")
+    print(f"{defence.title} returns probabilities; the attacks use their logarithms as logits.")
     return replace(defence, model=of_probabilities(defence.model))
 
 
@@ -121,7 +121,7 @@ def _check_classifier(model: keras.Model, path: str) -> None:
     if [len(shape) if isinstance(shape, tuple) else None for shape in shapes] != [4, 2]:
         raise ValueError(
             f"--model: expected images (n, h, w, c) -> logits (n, classes), {path} takes "
-            f"{shapes[0]} and gives {shapes[1]}."
+            f"{shapes[0]} and returns {shapes[1]}."
         )
 
 
@@ -141,7 +141,7 @@ def _saved_model(path: Path) -> NamedDefence:
         raise ValueError(f"{path}: expected an output named logits, found {sorted(outputs)}.")
 
     def logits(images):
-        # `loaded` is kept alive by this closure: it owns the variables.
+        # This closure keeps `loaded` alive, which owns the variables.
         return loaded.signatures["serving_default"](**{argument: images})[key]
 
     files = [path / "saved_model.pb", *sorted((path / "variables").glob("*"))]

@@ -1,4 +1,4 @@
-"""How long a run will take on this machine, from a measurement of a second or two."""
+"""Estimate how long a run will take on this machine, from a probe of a second or two."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Recipe
 from keras_aaa.training.schedule import work
 
-PROBE_EXAMPLES, PROBE_STEPS = 128, 8
+PROBE_EXAMPLES, PROBE_STEPS = 64, 4
 
 
 def announce(
@@ -24,15 +24,15 @@ def announce(
     testing: Sequence[tuple[keras.Model, int]],
     crafting: str,
 ) -> None:
-    """Print how long the training runs and the measuring will take here.
+    """Print an estimate of the time for training and for measuring on this machine.
 
     Args:
         setting: data set and precision of training.
-        threat: the ball.
-        training: images -> logits of a size that will be trained under attack, and a recipe for
-            each of its runs.
-        testing: images -> logits of a size that the test attacks will attack, and their steps, of
-            all examples and of all models of that size together.
+        threat: the threat model.
+        training: for each size of model that is trained under attack: a model (images -> logits)
+            and the recipes of its runs.
+        testing: for each size of model that the test attacks attack: a model (images -> logits)
+            and the number of steps, summed over all examples and all models of that size.
         crafting: precision of the test attacks.
     """
     size = data.image_spec(setting.dataset, setting.data_dir).examples["train"]
@@ -50,15 +50,15 @@ def announce(
     )
     measuring = sum(seconds(model, crafting, steps) for model, steps in testing)
     print(
-        # Who is wrong without an attack is not attacked.
+        # "At most", because examples misclassified clean are not attacked.
         f"On this machine: about {_minutes(trained)} of training and at most {_minutes(measuring)} "
-        f"of measuring, less what an earlier run in {setting.workdir} has done.",
+        f"of measuring. Results of an earlier run in {setting.workdir} are reused.",
         flush=True,
     )
 
 
 def gradients(recipe: Recipe, size: int) -> float:
-    """How many images' gradients a run takes, on a training split of that size."""
+    """Return the number of image gradients of a run; `size` is that of the training split."""
     total = recipe.epochs * ((recipe.train_examples or size) // recipe.batch_size)
     return recipe.batch_size * sum(work(recipe, step, total) for step in range(total))
 

@@ -1,14 +1,14 @@
-"""How robust a model really is.
+"""Measure how robust a model is.
 
     python -m experiments.evaluate --model=aaa_mnist_ce_mse --attack=clean,pgd,autoattack
     python -m experiments.evaluate --model=my.keras --dataset=mnist --defend=aaa_mnist_ce_mse
     python -m experiments.evaluate --model=folder/ --npz=images.npz --norm=linf --eps=0.1
 
---model is a name of the zoo (an autoencoder stands before its own source classifier), a .keras
-file, or the folder of a SavedModel with a signature that gives logits. --npz holds `images`
+--model takes a zoo name (an autoencoder is put before its source classifier), a .keras file, or the
+folder of a SavedModel with a signature that returns logits. --npz takes a file with `images`
 float32 [n, h, w, c] in [0, 1] and `labels` [n]. An attack's parameters follow its name:
-pgd:steps=200:step_size=0.01. Results go to result.json, fallen examples to fallen.png. A killed
-AutoAttack goes on where it was.
+pgd:steps=200:step_size=0.01. The run's folder holds result.json, and fallen.png with examples that
+an attack made misclassified. An interrupted AutoAttack resumes.
 """
 
 import sys
@@ -35,37 +35,39 @@ from keras_aaa.evaluation.sanity import Evidence, Subject, report
 from keras_aaa.fast.precision import POLICIES, choose_precision
 from keras_aaa.figures import eps_curve, image_grid
 from keras_aaa.hashing import examples_hash, json_hash
+from keras_aaa.norms import NORMS
 from keras_aaa.results import Measurement, write_json
-from keras_aaa.threat_model import NORMS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Zoo name, .keras file or SavedModel folder.", required=True)
 flags.DEFINE_string(
-    "defend", None, "What to put before the model: an autoencoder of the zoo or a .keras file."
+    "defend", None, "Autoencoder to put before the model: a zoo name or a .keras file."
 )
-flags.DEFINE_list("attack", ["clean", "pgd"], f"Of {', '.join(NAMES)}.")
-flags.DEFINE_string("dataset", None, "Test set; that of the zoo's card by default.")
-flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
-flags.DEFINE_string("npz", None, "Examples of your own instead of a data set.")
+flags.DEFINE_list("attack", ["clean", "pgd"], f"Any of {', '.join(NAMES)}.")
+flags.DEFINE_string("dataset", None, "Test set; by default the data set of the zoo's card.")
+flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR by default.")
+flags.DEFINE_string("npz", None, "An .npz file with your own examples, instead of a data set.")
 flags.DEFINE_enum("norm", None, list(NORMS), "Norm of the threat model; the card's by default.")
 flags.DEFINE_float(
     "eps",
     None,
-    "Radius, in image units ([0, 1]); that of the zoo's card, else of the data set by default.",
+    "Radius in image units ([0, 1]); by default from the zoo's card, or from the data set.",
     0,
 )
-flags.DEFINE_integer("eval_examples", 1000, "The first so many examples; 0 takes all.", 0)
+flags.DEFINE_integer("eval_examples", 1000, "Number of examples, the first ones; 0 takes all.", 0)
 define_alias("max_examples", "eval_examples")
 flags.DEFINE_enum(
     "crafting",
     "float32",
     [*POLICIES, "auto"],
-    "Precision that attacks craft in; scored in float32.",
+    "Precision of crafting; scoring is in float32.",
 )
 define_alias("precision", "crafting")
-flags.DEFINE_bool("corruptions", False, "Accuracy on corrupted images, of five severities.")
+flags.DEFINE_bool(
+    "corruptions", False, "Also measure accuracy on corrupted images of five severities."
+)
 flags.DEFINE_bool("sanity", False, "Look for signs of a weak evaluation, on 200 examples.")
-flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's card.")
+flags.DEFINE_bool("publish", False, "Write the accuracies to the zoo's card.")
 flags.DEFINE_string("workdir", None, "The run's folder; runs/evaluate_<model> by default.")
 
 COMMAND = "experiments.evaluate"
@@ -77,9 +79,9 @@ def main(argv):
     defence = load_defence(FLAGS.model, FLAGS.defend)
     dataset = None if FLAGS.npz else FLAGS.dataset or defence.dataset
     if dataset is None and not FLAGS.npz:
-        raise ValueError("--dataset: expected, since the model is not of the zoo; or --npz.")
-    own = defence.threat if dataset in (None, defence.dataset) else None
-    threat = threat_of(FLAGS.dataset or defence.dataset, FLAGS.norm, FLAGS.eps, own)
+        raise ValueError("--dataset: expected it or --npz, because the model is not of the zoo.")
+    card_threat = defence.threat if dataset in (None, defence.dataset) else None
+    threat = threat_of(FLAGS.dataset or defence.dataset, FLAGS.norm, FLAGS.eps, card_threat)
     specs = {spec.title: spec for spec in (parse(text, threat) for text in FLAGS.attack)}
     if len(specs) < len(FLAGS.attack):
         raise ValueError(f"--attack: expected each once, got {','.join(FLAGS.attack)}.")
@@ -93,31 +95,31 @@ def main(argv):
         None,
         trained_on := zoo.info(FLAGS.defend).dataset,
     ):
-        print(f"{FLAGS.defend} was trained on {trained_on}, these are images of {dataset}.")
+        print(f"{FLAGS.defend} was trained on {trained_on}, but the images are of {dataset}.")
     precision = choose_precision(FLAGS.crafting)
     if precision == "bfloat16" and defence.classifier is None:
-        print("A SavedModel is attacked in the precision it was saved in.")
+        print("A SavedModel is attacked in its own precision; --crafting is ignored.")
         precision = "float32"
     named = [Path(name).stem for name in (FLAGS.model, FLAGS.defend) if name]
     workdir = Path(FLAGS.workdir or "runs/evaluate_" + "_".join(named))
-    workdir.mkdir(parents=True, exist_ok=True)  # before hours of attacks, not after
-    for picture in ("fallen.png", "eps.png"):  # those of an earlier run
+    workdir.mkdir(parents=True, exist_ok=True)  # an error here should precede hours of attacks
+    for picture in ("fallen.png", "eps.png"):  # of an earlier run
         (workdir / picture).unlink(missing_ok=True)
     defence = with_logits(defence, images)
-    standing = correct(defence.model, images, labels)
+    clean_correct = correct(defence.model, images, labels)
     rows, masks, worst = [], {}, images.copy()
     for spec in specs.values():
-        found = _attack(spec, defence, images, labels, threat, precision, workdir)
-        for stage, (mask, x_adv) in found.items():
-            masks[stage] = mask & standing
-            fell = standing & ~mask
-            worst[fell] = x_adv[fell]
+        stages = _attack(spec, defence, images, labels, threat, precision, workdir)
+        for stage, (mask, x_adv) in stages.items():
+            masks[stage] = mask & clean_correct
+            misclassified = clean_correct & ~mask
+            worst[misclassified] = x_adv[misclassified]
             rows.append(_row(stage, spec, masks[stage]))
     if len(specs) > 1:
-        every = np.logical_and.reduce(list(masks.values()))
-        rows.append(_row("worst case", AttackSpec("worst_case"), every))
+        all_masks = np.logical_and.reduce(list(masks.values()))
+        rows.append(_row("worst case", AttackSpec("worst_case"), all_masks))
     rows = [row | {"classifier": defence.name, "defence": defence.title} for row in rows]
-    of_attacks = [row for row in rows if row["row"] in specs]  # what a card may hold
+    of_attacks = [row for row in rows if row["row"] in specs]  # a card holds no other rows
     if FLAGS.corruptions:
         rows += _corrupted(defence, images, labels)
     result = record(
@@ -137,12 +139,12 @@ def main(argv):
         result["sanity"] = [asdict(e) for e in evidence]
         _print_evidence(evidence)
     write_json(workdir / "result.json", result)
-    _picture(defence, images, labels, worst, standing, workdir / "fallen.png")
+    _picture(defence, images, labels, worst, clean_correct, workdir / "fallen.png")
     print_tables(tables(result))
     print(f"In {workdir}: {', '.join(sorted(path.name for path in workdir.iterdir()))}.")
     if FLAGS.publish:
-        own = [measurement(row, precision, COMMAND) for row in of_attacks]
-        publish({FLAGS.model: unclaimed(FLAGS.model, own, COMMAND)})
+        publishable = [measurement(row, precision, COMMAND) for row in of_attacks]
+        publish({FLAGS.model: unclaimed(FLAGS.model, publishable, COMMAND)})
 
 
 def _check_flags() -> None:
@@ -155,14 +157,14 @@ def _check_flags() -> None:
 
 
 def _attack(spec, defence, images, labels, threat, precision, workdir):
-    """Stage -> (who survives, adversarial images); all attacks but AutoAttack have one stage."""
+    """Return stage -> (mask of survivors, adversarial images); only AutoAttack has many stages."""
     model = defence.model
     if spec.name == "clean":
         return {"clean": (correct(model, images, labels), images)}
     with Progress() as bar:
         task = bar.add_task(spec.name, total=len(labels))
         if spec.name == "autoattack":
-            found = autoattack(
+            result = autoattack(
                 model,
                 images,
                 labels,
@@ -175,9 +177,9 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
                 identity=defence.identity,
                 on_block=lambda n: bar.advance(task, n),
             )
-            x_adv = found["x_adv"]
-            stages = {f"{spec.title} {s}": (found[s], x_adv) for s in STAGES[1:-1]}
-            return stages | {spec.title: (found[STAGES[-1]], x_adv)}
+            x_adv = result["x_adv"]
+            stages = {f"{spec.title} {s}": (result[s], x_adv) for s in STAGES[1:-1]}
+            return stages | {spec.title: (result[STAGES[-1]], x_adv)}
         settings = dict(spec.parameters)
         seed = int(settings.pop("seed", 0))
         x_adv = attack_all(
@@ -195,7 +197,7 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
 
 
 def _digest(defence, images, labels, spec, threat, precision) -> str:
-    """The folder of one AutoAttack's blocks, so that another model's run has another."""
+    """Return the folder name for an AutoAttack's blocks, different for each model and setting."""
     key = {"attack": spec.title, "defence": defence.identity, "threat": asdict(threat)}
     return json_hash(key | {"precision": precision, "examples": examples_hash(images, labels)})
 
@@ -209,19 +211,19 @@ def _row(stage: str, spec: AttackSpec, mask: np.ndarray) -> dict:
 
 
 def _corrupted(defence, images, labels) -> list[dict]:
-    """The mean accuracy over the severities of each corruption, with the defence and without."""
+    """Return rows of mean accuracies over a corruption's severities, with and without defence."""
     subjects = {defence.title: defence.model}
     if defence.autoencoder is not None:
         subjects[f"{defence.name} alone"] = defence.classifier
     rows = []
     for subject, model in subjects.items():
-        where = {"table": "corruptions", "classifier": defence.name, "defence": subject}
+        place = {"table": "corruptions", "classifier": defence.name, "defence": subject}
         clean = ("clean", correct(model, images, labels)[None])
         for name, mask in (clean, *survive_corruptions(model, images, labels)):  # [severities, n]
-            # Severities of one image are not independent: the interval is that of n images.
+            # Severities of one image are not independent, so the interval is for n images.
             as_one = Measurement(round(float(mask.mean()) * mask.shape[1]), mask.shape[1]).counts()
             row = _row(name, AttackSpec("corruption"), mask[0])
-            rows.append(row | as_one | {"accuracy": float(mask.mean())} | where)
+            rows.append(row | as_one | {"accuracy": float(mask.mean())} | place)
     return rows
 
 
@@ -233,9 +235,9 @@ def _sanity(defence, images, labels, threat, masks, worst, workdir) -> list[Evid
         if title.split(":")[0] in ("square", "spsa")
     }
     for title, mask in masks.items():
-        before = masks.get(f"{title} {STAGES[-2]}")
-        if before is not None:  # an AutoAttack: who fell to its last stage alone
-            without_gradient[f"{title} {STAGES[-1]}"] = ~(before & ~mask)[:n]
+        before_last = masks.get(f"{title} {STAGES[-2]}")
+        if before_last is not None:  # AutoAttack: misclassified in its last stage only
+            without_gradient[f"{title} {STAGES[-1]}"] = ~(before_last & ~mask)[:n]
     evidence = report(
         Subject(
             defence.model,
@@ -252,9 +254,9 @@ def _sanity(defence, images, labels, threat, masks, worst, workdir) -> list[Evid
         again = correct(defence.model, stored["x_adv"], stored["labels"])
     expected = correct(defence.model, worst, labels)
     differ = float((again != expected).mean())
-    found = f"{differ:.1%} of the stored adversarial images score differently after a reload."
+    warning = f"{differ:.1%} of the stored adversarial images score differently after a reload."
     evidence.append(
-        Evidence("stored_images_score_again", {"differ": differ}, found if differ else None)
+        Evidence("stored_images_score_again", {"differ": differ}, warning if differ else None)
     )
     curve = next(e for e in evidence if e.check == "falls_to_zero_with_eps").figures
     eps_curve(curve["eps"], curve["accuracy"], workdir / "eps.png")
@@ -267,21 +269,24 @@ def _print_evidence(evidence: list[Evidence]) -> None:
         if e.warning:
             console.print(f"[red]{e.check}: {e.warning}[/red]")
         else:
-            console.print(f"{e.check}: nothing suspicious; that is no proof.")
+            console.print(f"{e.check}: no warning, which does not prove robustness.")
 
 
 def _picture(defence, images, labels, worst, standing, path: Path) -> None:
     moved = np.abs(worst - images).reshape(len(images), -1).max(axis=1) > 0
-    fallen = np.flatnonzero(standing & moved)[:PICTURED]
-    if not len(fallen):
+    shown = np.flatnonzero(standing & moved)[:PICTURED]
+    if not len(shown):
         return
-    clean, adversarial = images[fallen], worst[fallen]
-    taken_for = logits_in_batches(defence.model, adversarial).argmax(axis=1)
+    clean, adversarial = images[shown], worst[shown]
+    predicted = logits_in_batches(defence.model, adversarial).argmax(axis=1)
     difference = 0.5 + (adversarial - clean) / 2
     image_grid(
         {"clean": clean, "adversarial": adversarial, "difference": difference},
         path,
-        [f"{own}, taken for {other}" for own, other in zip(labels[fallen], taken_for, strict=True)],
+        [
+            f"{label}, taken for {prediction}"
+            for label, prediction in zip(labels[shown], predicted, strict=True)
+        ],
     )
 
 

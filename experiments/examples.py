@@ -1,4 +1,4 @@
-"""The examples and the threat model of an evaluation, as its flags describe them."""
+"""Load the examples and choose the threat model that an evaluation's flags describe."""
 
 import zipfile
 from pathlib import Path
@@ -12,16 +12,16 @@ from keras_aaa.threat_model import THREAT_MODELS, ThreatModel
 def threat_of(
     dataset: str | None, norm: str | None, eps: float | None, own: ThreatModel | None = None
 ) -> ThreatModel:
-    """Return the ball of this norm and radius; the model's or the data set's where one is missing.
+    """Return the threat model; a missing norm or radius comes from the model or the data set.
 
     Args:
         dataset: its name, or None.
         norm: "linf", "l2" or None.
         eps: radius in image units, or None.
-        own: what the model's card states its robustness for, or None.
+        own: the threat model of the model's card, or None.
 
     Raises:
-        ValueError: without a default, or for a radius out of range.
+        ValueError: if a value is missing without a default, or if the radius is out of range.
     """
     default = own or THREAT_MODELS.get(dataset)
     norm = norm or (default.norm if default else None)
@@ -29,9 +29,9 @@ def threat_of(
         eps = default.eps
     if norm is None or eps is None:
         known = f"{', '.join(THREAT_MODELS)} and the zoo's models"
-        where = f"the data set {dataset!r}" if dataset else "examples of your own"
+        examples = f"the data set {dataset!r}" if dataset else "examples of your own"
         raise ValueError(
-            f"--norm, --eps: expected both; there are defaults for {known}, not for {where}."
+            f"--norm, --eps: expected both; there are defaults for {known}, not for {examples}."
         )
     if eps == 0:
         raise ValueError("--eps: expected more than 0; --attack=clean measures without an attack.")
@@ -43,7 +43,7 @@ def threat_of(
 
 
 def of_data_set(name: str, data_dir: str | None, count: int):
-    """Return the first `count` test images and labels of a data set, all for 0, as arrays.
+    """Return the first `count` test images and labels of a data set as arrays; 0 takes all.
 
     Raises as data.load does.
     """
@@ -53,11 +53,12 @@ def of_data_set(name: str, data_dir: str | None, count: int):
 
 
 def of_npz(path: Path, count: int):
-    """Return the first `count` of the arrays `images` and `labels` of a file, all for 0.
+    """Return the first `count` entries of the arrays `images` and `labels` of a file; 0 takes all.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no .npz of as many labels as images, one or more.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is not an .npz file, or if it does not hold images and as many
+            labels.
     """
     check_zip(path, "--npz", ".npz")
     with np.load(path) as stored:
@@ -74,8 +75,8 @@ def of_npz(path: Path, count: int):
 
 
 def check_zip(path: Path, flag: str, kind: str) -> None:
-    """Raise an error that names the flag unless the file is there and is what .npz, .keras are."""
+    """Raise an error that names the flag unless the file is a zip file, as .npz and .keras are."""
     if not path.is_file():
         raise FileNotFoundError(f"{flag}: there is no file {path}.")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{flag}: {path} is no {kind} file, or not a whole one.")
+        raise ValueError(f"{flag}: {path} is not a {kind} file, or it is incomplete.")

@@ -1,14 +1,14 @@
-"""kNN reconstruction beside the paper's numbers, and attacked through the neighbours.
+"""Measure kNN reconstruction, compare with the paper, and attack through the neighbours.
 
-    python -m experiments.knn --dataset=mnist                # Tables 9 and 10, seconds included
+    python -m experiments.knn --dataset=mnist                # Tables 9 and 10, with timings
     python -m experiments.knn --dataset=mnist --search=approximate   # accuracies with faiss' search
     python -m experiments.knn --dataset=mnist --reduce=128   # a bank of principal components
 
-The paper's columns attack the defence without its neighbours ("as printed"). Beside them: PGD
-through the neighbours (BPDA: the identity and a soft mean in their place, whichever does more), and
-Square on a few examples. Each search is timed on all test images, the approximate one where faiss
-is installed, and its recall measured. Result: result.json in the run's folder; a run that was
-broken off goes on after the last classifier that it measured.
+The paper's columns attack the defence without its neighbours ("as printed"). Two columns are added.
+The first is PGD through the neighbours (BPDA), with the identity and with a soft mean in their
+place; the stronger attack counts. The second is Square on a few examples. Each search is timed on
+all test images, and its recall is measured; the approximate search needs faiss. The run's folder
+holds result.json. An interrupted run resumes after the last measured classifier.
 
 Paper: AAA Tables 9 and 10.
 """
@@ -54,38 +54,43 @@ from keras_aaa.threat_model import threat_for
 
 FLAGS = flags.FLAGS
 SEARCHES = ("exact", "approximate")
-WITH_KNN = [name for name in STUDIES if name != "cifar10"]  # a U-Net decodes not from its latent
+WITH_KNN = [name for name in STUDIES if name != "cifar10"]  # a U-Net needs more than a latent
 flags.DEFINE_enum("dataset", "mnist", WITH_KNN, "Data set.")
-flags.DEFINE_list("loss", ["ce", "mse", "ce_mse"], "Which of the zoo's autoencoders.")
-flags.DEFINE_integer("k", 10, "Neighbours.", 1)
-flags.DEFINE_enum("search", "exact", SEARCHES, "Approximate: the extra knn.")
+flags.DEFINE_list("loss", ["ce", "mse", "ce_mse"], "Losses of the zoo's autoencoders.")
+flags.DEFINE_integer("k", 10, "Number of neighbours.", 1)
+flags.DEFINE_enum("search", "exact", SEARCHES, "Search; approximate needs the extra knn.")
 flags.DEFINE_enum(
     "crafting",
     "auto",
     [*POLICIES, "auto"],
-    "Precision that attacks and an exact search compute in.",
+    "Precision of the attacks and of an exact search.",
 )
 define_alias("precision", "crafting")
 flags.DEFINE_integer("reduce", 0, "Principal components that the bank keeps; 0 keeps all.", 0)
 flags.DEFINE_integer("bank_examples", 0, "Training examples in the bank; 0 takes all.", 0)
-flags.DEFINE_integer("eval_examples", 1000, "The first so many test examples; 0 takes all.", 0)
-flags.DEFINE_integer("bpda_examples", 500, "Those attacked through the neighbours.", 1)
-flags.DEFINE_integer("square_examples", 100, "Those attacked by Square.", 1)
-flags.DEFINE_integer("queries", 1000, "Of Square.", 1)
-flags.DEFINE_float(
-    "memory_gb", MEMORY / 1e9, "What a search may take besides the bank; attacks, twice that.", 0.01
+flags.DEFINE_integer(
+    "eval_examples", 1000, "Number of test examples, the first ones; 0 takes all.", 0
 )
-flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
+flags.DEFINE_integer("bpda_examples", 500, "Examples attacked through the neighbours.", 1)
+flags.DEFINE_integer("square_examples", 100, "Examples attacked by Square.", 1)
+flags.DEFINE_integer("queries", 1000, "Queries of Square.", 1)
+flags.DEFINE_float(
+    "memory_gb",
+    MEMORY / 1e9,
+    "GB that a search takes besides the bank; attacks take twice it.",
+    0.01,
+)
+flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR by default.")
 flags.DEFINE_string("workdir", None, "The run's folder; runs/knn_<dataset> by default.")
 
 SURROGATES = ("identity", "soft")
-RECALLED = 500  # test images that the recall is measured on
+RECALLED = 500  # number of test images for the recall
 
 
 def main(argv):
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
-    test_examples(spec.examples["test"])  # says if there are not so many
+    test_examples(spec.examples["test"])  # fails if there are fewer
     check_number("--k", FLAGS.k, 1, FLAGS.bank_examples or spec.examples["train"])
     if not any(FLAGS.loss):
         raise ValueError("--loss: expected one or more of ce, mse, ce_mse.")
@@ -107,7 +112,7 @@ def main(argv):
 
 
 def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
-    """Rows of accuracies and of searches; the bank is gone when it returns."""
+    """Return rows of accuracies and of searches; frees the bank on return."""
     name = autoencoder_name(FLAGS.dataset, loss)
     autoencoder, (images, labels) = zoo.load(name), test
     train = data.load(FLAGS.dataset, "train", FLAGS.data_dir).map(lambda image, label: image)
@@ -116,7 +121,7 @@ def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
     bank = build_bank(autoencoder, train, FLAGS.bank_examples or size, FLAGS.dataset)
     if FLAGS.reduce:
         bank = reduce_bank(bank, FLAGS.reduce)
-    built = {"autoencoder": name, "bank_seconds": time.monotonic() - began}
+    bank_row = {"autoencoder": name, "bank_seconds": time.monotonic() - began}
     settings = {
         "bank": [bank.weights_hash, *bank.latents.shape],
         "k": FLAGS.k,
@@ -128,27 +133,27 @@ def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
         if kind == FLAGS.search or kind == "exact" or importlib.util.find_spec("faiss"):
             key = settings | {"timed": kind, "queries": len(images)}
             timed = partial(_timed, kind, autoencoder, bank, images)
-            searches.append(built | cached(folder, key, timed))
+            searches.append(bank_row | cached(folder, key, timed))
     search = _search(FLAGS.search, bank, resident=True)
     neighbours = knn_reconstruction(autoencoder, bank, FLAGS.k, search, FLAGS.dataset)
     n, rows = FLAGS.eval_examples or len(labels), []
     for classifier in study.classifiers:
-        behind = zoo.load(classifier)
+        model = zoo.load(classifier)
         key = settings | {
             "search": FLAGS.search,
-            "classifier": weights_hash(behind),
+            "classifier": weights_hash(model),
             "examples": [n, FLAGS.bpda_examples, FLAGS.square_examples, FLAGS.queries],
         }
         measure = partial(
-            _accuracies, study, threat, autoencoder, behind, neighbours, images[:n], labels[:n]
+            _accuracies, study, threat, autoencoder, model, neighbours, images[:n], labels[:n]
         )
         table = "table9_knn" if classifier == study.source else "table10_knn_transfer_fc"
         cells = (Cells(table, row=f"{FLAGS.dataset}_"),)
-        where = {"table": f"{table}_{FLAGS.dataset}", "row": f"aaa_{loss}"}
-        for found in cached(folder, key, measure)["accuracies"]:
-            column = found["attack"] + str(found["steps"] or "")
+        place = {"table": f"{table}_{FLAGS.dataset}", "row": f"aaa_{loss}"}
+        for accuracy in cached(folder, key, measure)["accuracies"]:
+            column = accuracy["attack"] + str(accuracy["steps"] or "")
             paper = paper_accuracy(cells, f"aaa_{loss}", column)
-            rows.append({**where, "classifier": classifier, **found, "paper": paper})
+            rows.append({**place, "classifier": classifier, **accuracy, "paper": paper})
     return rows, searches
 
 
@@ -160,15 +165,15 @@ def _search(kind: str, bank: Bank, resident: bool) -> Search:
 
 
 def _timed(kind: str, autoencoder, bank: Bank, images) -> dict:
-    """Seconds of a search for the neighbours of all images, and its recall on the first ones."""
+    """Return the seconds of a search for all images, and its recall on the first ones."""
     began = time.monotonic()
     search = _search(kind, bank, resident=False)
     index_seconds = time.monotonic() - began
     compiled = tf.function(lambda queries: search(queries, FLAGS.k))  # as in a defence
     queries = bank.reduce(tf.reshape(_encode(autoencoder, images), (len(images), -1)))
     began = time.monotonic()
-    found = compiled(queries)
-    found.numpy()
+    neighbours = compiled(queries)
+    neighbours.numpy()
     seconds = time.monotonic() - began
     truth = exact_search(bank, "float32", 1e9 * FLAGS.memory_gb)(queries[:RECALLED], FLAGS.k)
     return {
@@ -178,7 +183,7 @@ def _timed(kind: str, autoencoder, bank: Bank, images) -> dict:
         "k": FLAGS.k,
         "index_seconds": index_seconds,
         "seconds": seconds,
-        "recall": recall(found[:RECALLED], truth),
+        "recall": recall(neighbours[:RECALLED], truth),
     }
 
 
@@ -196,14 +201,14 @@ def _accuracies(
     images,
     labels,
 ) -> dict[str, list[dict]]:
-    """Clean and attacked accuracies of one classifier behind one autoencoder."""
+    """Return clean and robust accuracies of one classifier behind one autoencoder."""
     plain, precision = defend(autoencoder, behind), choose_precision(FLAGS.crafting)
     defence = knn_attackable(autoencoder, behind, neighbours, "identity")
-    found = []
+    rows = []
 
     def add(attack: str, steps: int | None, mask: np.ndarray) -> None:
         accuracy = Measurement.of(mask).counts()
-        found.append({"attack": attack, "steps": steps, **accuracy})
+        rows.append({"attack": attack, "steps": steps, **accuracy})
 
     def survive(attacked, steps: tuple[int, ...], precision: str, n: int):
         return survive_pgd(
@@ -231,7 +236,7 @@ def _accuracies(
     settings = {"threat": threat, "parameters": {"queries": FLAGS.queries}}
     x_adv = attack_all(defence, "square", images[:n], labels[:n], **settings)
     add("square", None, masks[None][:n] & correct(defence, x_adv, labels[:n]))
-    return {"accuracies": found}
+    return {"accuracies": rows}
 
 
 if __name__ == "__main__":

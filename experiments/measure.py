@@ -1,4 +1,4 @@
-"""Measure one defence on the test set, or read what was measured of the same weights before."""
+"""Measure one defence on the test set, or read the cached results of the same weights."""
 
 import dataclasses
 import time
@@ -36,17 +36,17 @@ def measure(
         title: shown beside the progress bar; also the name of the cached file.
         defence: images -> logits, float32.
         images, labels: the test examples, [n, h, w, c] in [0, 1] and [n].
-        threat: the ball.
+        threat: the threat model.
         test: the PGD test.
-        precision: "float32" or "bfloat16", of crafting.
-        cache: folder of earlier measurements, which count only for the same weights, examples and
-            settings.
-        strategy: its workers share the examples, and all learn the same counts; None for one.
-        long_examples: the first so many examples for the numbers of steps after the first; 0 for
-            all.
+        precision: of crafting, "float32" or "bfloat16".
+        cache: folder of cached measurements, which are valid only for the same weights, examples
+            and settings.
+        strategy: its workers share the examples, and all get the same counts; None for one worker.
+        long_examples: number of examples, the first ones, for every number of steps but the first;
+            0 for all.
 
     Returns:
-        {"accuracies": a Measurement's row for each attack, "seconds": what they took}.
+        {"accuracies": a Measurement's row for each attack, "seconds": duration}.
     """
     key = {
         "weights": weights_hash(defence),
@@ -80,14 +80,14 @@ def measure(
 def _counted(
     title, defence, images, labels, threat, test, precision, strategy, long_examples
 ) -> dict[int | None, tuple[int, int]]:
-    """Steps, None for clean -> how many are correct, of how many."""
-    # Drawn for all examples, so that each one's is the same however many workers there are.
+    """Return steps (None for clean) -> (number correct, number of examples)."""
+    # Drawn for all examples, so that an example's start does not depend on the number of workers.
     start = random_start(images, threat, test.seed)
     counted: dict[int | None, tuple[int, int]] = {}
     with Progress(disable=not is_chief(strategy)) as bar:
         for steps, count in parts(test.steps, long_examples, len(labels)):
-            own = worker_slice(strategy, count)
-            x, y, begin = (tf.gather(tensor, own) for tensor in (images, labels, start))
+            indices = worker_slice(strategy, count)
+            x, y, begin = (tf.gather(tensor, indices) for tensor in (images, labels, start))
             task = bar.add_task(title, total=len(y) * steps[-1])
             masks = survive_pgd(
                 defence,
@@ -101,20 +101,20 @@ def _counted(
             )
             bar.update(task, completed=len(y) * steps[-1])
             counts = sum_over_workers(strategy, [np.sum(mask) for mask in masks.values()])
-            found = {s: (int(n), count) for s, n in zip(masks, counts, strict=True)}
-            counted = found | counted  # counts of more examples stay
+            part = {s: (int(n), count) for s, n in zip(masks, counts, strict=True)}
+            counted = part | counted  # an earlier count, on more examples, takes precedence
     return counted
 
 
 def parts(
     steps: tuple[int, ...], long_examples: int, examples: int
 ) -> list[tuple[tuple[int, ...], int]]:
-    """Return the runs that a PGD test is made of: which numbers of steps, on how many examples.
+    """Return the runs that a PGD test consists of: (numbers of steps, number of examples) each.
 
     Args:
-        steps: rising numbers of steps, of which the first is measured on all examples.
-        long_examples: how many the others are measured on; 0 for all.
-        examples: how many there are.
+        steps: increasing numbers of steps; the first is measured on all examples.
+        long_examples: number of examples for the other numbers of steps; 0 for all.
+        examples: number of all examples.
     """
     if not 0 < long_examples < examples or len(steps) == 1:
         return [(steps, examples)]

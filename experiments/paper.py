@@ -1,4 +1,4 @@
-"""The papers' numbers, as fractions."""
+"""The numbers that the papers print."""
 
 import json
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ _TABLES = json.loads(Path(__file__).with_name("paper_tables.json").read_text())
 
 @dataclass(frozen=True)
 class Cells:
-    """Part of an AAA table: those rows and columns whose names begin with the prefixes.
+    """Part of an AAA table: the rows and columns whose names begin with the prefixes.
 
     Args:
         table: key of paper_tables.json, "table1_mnist" for example.
-        row, column: what stands before our names there: "vgg_" in "vgg_natural".
+        row, column: prefixes of our names in that table, such as "vgg_" in "vgg_natural".
     """
 
     table: str
@@ -23,10 +23,10 @@ class Cells:
 
 
 def revisiting_value(table: str, row: str, column: str) -> float | None:
-    """Return a number as the Revisiting paper prints it, or None where it has no such cell.
+    """Return a number as the Revisiting paper prints it, or None if it has no such cell.
 
     Args:
-        table: key of paper_tables.json there.
+        table: key under "revisiting" in paper_tables.json.
         row, column: keys of the table.
     """
     entry = _TABLES["revisiting"][table]
@@ -35,10 +35,10 @@ def revisiting_value(table: str, row: str, column: str) -> float | None:
 
 
 def paper_accuracy(places: Iterable[Cells], row: str, column: str) -> float | None:
-    """Return AAA's printed accuracy as a fraction, or None where the paper has no such cell.
+    """Return AAA's printed accuracy as a fraction, or None if the paper has no such cell.
 
     Args:
-        places: where to look, in this order.
+        places: the cells to search, in this order.
         row: "natural", "adversarial_training", "aaa_ce", ..., "aaa_ensemble".
         column: "clean", "pgd40", ...
     """

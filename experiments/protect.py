@@ -1,8 +1,9 @@
-"""Protect a classifier of your own: train one, attack it, put the zoo's autoencoder before it.
+"""Protect your own classifier: train it, attack it, and put an autoencoder of the zoo before it.
 
     python -m experiments.protect
 
-Prints clean and PGD-40 accuracy on 500 test digits before and after. About a minute on two cores.
+Prints clean and PGD-40 accuracy on 500 test digits, without and with the autoencoder. Takes about a
+minute on two cores.
 """
 
 import sys
@@ -18,12 +19,12 @@ from keras_aaa.evaluation import PgdTest, survive_pgd
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("train_examples", 20_000, "Training examples of the classifier.", 1000)
-flags.DEFINE_integer("eval_examples", 500, "The first so many test examples.", 1)
+flags.DEFINE_integer("eval_examples", 500, "Number of test examples, the first ones.", 1)
 flags.DEFINE_string("autoencoder", "aaa_mnist_ce_mse", "An autoencoder of the zoo, for MNIST.")
 
 
 def my_classifier() -> keras.Model:
-    """Return a classifier that no recipe here knows, trained with plain Keras."""
+    """Return a user's classifier, trained with plain Keras and without a recipe."""
     model = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
@@ -36,14 +37,14 @@ def my_classifier() -> keras.Model:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss)
     train = data.load("mnist", "train").take(FLAGS.train_examples).batch(64)
-    model.fit(train, epochs=3, shuffle=False, verbose=0)  # in the data set's own order
+    model.fit(train, epochs=3, shuffle=False, verbose=0)  # keeps the data set's order
     return model
 
 
 def main(argv):
     if (trained_on := zoo.info(FLAGS.autoencoder).dataset) != "mnist":
         raise ValueError(
-            f"--autoencoder: expected one of MNIST, {FLAGS.autoencoder} is of {trained_on}."
+            f"--autoencoder: expected one for MNIST, but {FLAGS.autoencoder} is for {trained_on}."
         )
     keras.utils.set_random_seed(0)
     classifier = my_classifier()
@@ -51,8 +52,8 @@ def main(argv):
     images, labels = data.first(data.load("mnist", "test"), FLAGS.eval_examples)
     threat, test = keras_aaa.threat_for("mnist"), PgdTest((40,), 0.01)
     for name, model in (("alone", classifier), ("defended", defended)):
-        standing = survive_pgd(model, images, labels, threat=threat, test=test)
-        clean, robust = standing[None].mean(), standing[40].mean()
+        correct = survive_pgd(model, images, labels, threat=threat, test=test)
+        clean, robust = correct[None].mean(), correct[40].mean()
         print(f"{name}: clean {clean:.1%}, PGD-40 {robust:.1%}", flush=True)
 
 

@@ -1,10 +1,10 @@
-"""Write the result tables of the README and of the pages of docs/ from experiments/results/*.json.
+"""Write the result tables of the pages of docs/ from experiments/results/*.json.
 
 python -m experiments.report           # rewrites the tables between their markers
 python -m experiments.report --check   # exit code 2 if a page is out of date
 
-A page says which results stand where: between <!-- results: aaa_mnist knn_* --> and
-<!-- results: end --> are the tables of the files of these names. Each file stands in one place.
+A page chooses its results by markers: the tables of the named files are written between
+<!-- results: aaa_mnist knn_* --> and <!-- results: end -->. Each file must be named exactly once.
 """
 
 import json
@@ -22,8 +22,8 @@ from experiments.tables import schedule_tables, tables
 
 BLOCK = re.compile(r"(<!-- results: (?!end)([^>]*?) -->\n).*?(<!-- results: end -->)", re.DOTALL)
 RESULTS = Path(__file__).parent / "results"
-PAGES = ("README.md", "docs/results.md", "docs/cifar10.md")
-# What a result holds -> its tables.
+PAGES = ("docs/results.md", "docs/cifar10.md")
+# key of a result -> function that makes its tables
 TABLES = {
     "measurements": tables,
     "benchmark": benchmark_tables,
@@ -53,7 +53,7 @@ def rewritten(pages: list[str], folder: Path) -> list[str]:
     """Return the pages with the tables of the folder's results between their markers.
 
     Raises:
-        ValueError: names the results that stand nowhere, or more than once.
+        ValueError: if a result has no block or several blocks; lists these results.
     """
     names = sorted(path.stem for path in folder.glob("*.json"))
     shown: list[str] = []
@@ -67,11 +67,11 @@ def rewritten(pages: list[str], folder: Path) -> list[str]:
         return f"{begin}{markdown([folder / f'{name}.json' for name in chosen])}{end}"
 
     fresh = [BLOCK.sub(block, page) for page in pages]
-    wrong = [name for name in names if shown.count(name) != 1]
-    if wrong:
+    misplaced = [name for name in names if shown.count(name) != 1]
+    if misplaced:
         raise ValueError(
-            f"{', '.join(wrong)}: expected in one block <!-- results: ... --> of "
-            f"{' and '.join(PAGES)}, found in {', '.join(str(shown.count(n)) for n in wrong)}."
+            f"{', '.join(misplaced)}: expected in one block <!-- results: ... --> of "
+            f"{' and '.join(PAGES)}, found in {', '.join(str(shown.count(n)) for n in misplaced)}."
         )
     return fresh
 
@@ -98,7 +98,7 @@ def markdown(paths: list[Path]) -> str:
 
 
 def _merged(results: list[dict]) -> list[dict]:
-    """Put evaluations of several defences under the same attacks into one table."""
+    """Merge evaluations of several defences under the same attacks into one result."""
     groups: dict[str, dict] = {}
     for index, result in enumerate(results):
         rows = result.get("measurements", ())
@@ -115,11 +115,12 @@ def _merged(results: list[dict]) -> list[dict]:
 
 
 def _commands(commands: list[str]) -> str:
-    """The commands, those that differ only in their model as one."""
+    """Return the commands as text; commands that differ only in their model are merged."""
     models = [re.search(r"--model=(\S+)", command) for command in commands]
-    same = {re.sub(r"--model=\S+", "--model=NAME", command) for command in commands}
-    if len(commands) > 1 and len(same) == 1 and all(models):
-        return f"`{same.pop()}` with NAME {', '.join(f'`{found[1]}`' for found in models if found)}"
+    templates = {re.sub(r"--model=\S+", "--model=NAME", command) for command in commands}
+    if len(commands) > 1 and len(templates) == 1 and all(models):
+        names = ", ".join(f"`{match[1]}`" for match in models if match)
+        return f"`{templates.pop()}` with NAME {names}"
     return "; ".join(f"`{command}`" for command in commands)
 
 

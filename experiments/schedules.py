@@ -1,14 +1,14 @@
-"""Training attacks for the same work: which leaves a network the most robust?
+"""Compare training attacks at equal compute: which one gives the most robust network?
 
-    python -m experiments.schedules --dataset=cifar10            # two epochs of PGD, or their worth
+    python -m experiments.schedules --dataset=cifar10         # the compute of two epochs of PGD
     python -m experiments.schedules --dataset=cifar10 --epochs=4 --only=pgd,n_fgsm
 
-The study's source classifier is trained under each attack, for as many epochs as have the gradients
-of --epochs under the paper's. Accuracies are of the validation split, by which one may choose. A
-run that was broken off goes on where it was.
+The study's source classifier is trained under each attack. Each training gets as many gradients as
+--epochs epochs of the paper's attack take. Accuracies are measured on the validation split, so that
+they may guide the choice of an attack. An interrupted run resumes.
 
-Single steps: RS-FGSM is FGSM from a random point (Wong et al. 2020), N-FGSM from noise larger than
-eps and without clipping to it (de Jorge et al. 2022).
+RS-FGSM is FGSM from a random point (Wong et al. 2020). N-FGSM starts from noise larger than eps and
+does not clip to eps (de Jorge et al. 2022). Both take a single step.
 """
 
 import dataclasses
@@ -38,15 +38,17 @@ FLAGS = flags.FLAGS
 define_run_flags("cifar10", measured="validation")
 define_recipe_flags(without=(*ATTACK_FIELDS, *AUTOENCODER_FIELDS, "epochs"))
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
-flags.DEFINE_integer("epochs", 2, "Epochs under the paper's attack; others get their worth.", 1)
-flags.DEFINE_list("only", [], "Of pgd, two_steps, rs_fgsm, n_fgsm, n_fgsm_then_pgd; else all.")
+flags.DEFINE_integer("epochs", 2, "Epochs of the paper's attack; others get equal compute.", 1)
+flags.DEFINE_list(
+    "only", [], "Any of pgd, two_steps, rs_fgsm, n_fgsm, n_fgsm_then_pgd; all by default."
+)
 
 
 def attacks(threat: ThreatModel, paper: Recipe) -> dict[str, dict]:
     """Return the training attacks that are compared: name -> fields of a recipe.
 
     Args:
-        threat: the ball, whose radius the steps are measured by.
+        threat: the threat model; step sizes are multiples of its radius.
         paper: the paper's recipe, whose attack is "pgd".
     """
     eps = threat.eps
@@ -68,18 +70,18 @@ def attacks(threat: ThreatModel, paper: Recipe) -> dict[str, dict]:
 
 
 def for_the_same_work(base: Recipe, attack: dict, budget: float, size: int) -> Recipe:
-    """Return the recipe with that attack, and as many epochs as `budget` pays for; at least one.
+    """Return the recipe with that attack and as many epochs as `budget` allows, at least one.
 
     Args:
-        base: everything but the attack and the epochs.
+        base: the recipe, except attack and epochs.
         attack: fields of a recipe.
-        budget: images' gradients, as `experiments.estimate.gradients` counts them.
+        budget: number of image gradients, as `experiments.estimate.gradients` counts them.
         size: examples of the training split.
     """
     plain = {field.name: field.default for field in dataclasses.fields(Recipe)}
     cleared = {name: plain[name] for name in ATTACK_FIELDS if name.startswith(("attack", "late"))}
     recipe = dataclasses.replace(base, **{**cleared, "start_noise": 1.0, **attack}, epochs=10)
-    # Of ten epochs, so that the late attack's part of the run is whole epochs.
+    # Count the gradients of ten epochs, so that the late attack covers whole epochs.
     return dataclasses.replace(recipe, epochs=max(1, round(10 * budget / gradients(recipe, size))))
 
 
@@ -96,8 +98,8 @@ def main(argv):
         name: for_the_same_work(base, attack, budget, size["train"])
         for name, attack in chosen.items()
     }
-    built = study.classifiers[study.source]
-    model = built.build(input_shape=spec.shape, classes=spec.classes)
+    config = study.classifiers[study.source]
+    model = config.build(input_shape=spec.shape, classes=spec.classes)
     count = common_flags.test_examples(size["validation"])
     announce(
         setting,
@@ -129,7 +131,7 @@ def main(argv):
 def _row(
     setting: RunContext, study: Study, threat: ThreatModel, name: str, recipe: Recipe, count: int
 ) -> dict:
-    """Train under one attack and measure, or say when it collapsed."""
+    """Train under one attack and measure; if training collapses, record the error instead."""
     row = {"attack": name, "recipe": dataclasses.asdict(recipe)}
     try:
         run = train_in_folder(setting, name, study.classifiers[study.source], recipe, threat=threat)

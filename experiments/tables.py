@@ -1,4 +1,4 @@
-"""A result's measurements as tables beside the paper's numbers."""
+"""Make tables of a result's measurements, with the paper's numbers."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ ROW_NAMES = {
     "crafted_float32": "crafted in float32",
     "crafted_bfloat16": "crafted in bfloat16",
 }
-# Rows of a name and a number.
+# Row names that end with a number.
 NUMBERED_ROWS = {"queries": "anew, {} queries a gradient", "tuned": "tuned, {} queries a gradient"}
 TITLES = {
     "table1_mnist": "MNIST, white-box on the source classifier (AAA Table 1)",
@@ -50,7 +50,7 @@ TITLES = {
     "crafting_fashion_mnist": "Fashion-MNIST, what crafting in bfloat16 changes",
     "crafting_cifar10": "CIFAR-10, what crafting in bfloat16 changes",
 }
-UNATTACKED = ("corruptions",)  # tables in which no radius plays a part
+UNATTACKED = ("corruptions",)  # tables without a radius
 DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 PAPER_SEARCH = {"mnist": "about 5 minutes", "fashion_mnist": "about 13 hours"}
 
@@ -58,8 +58,8 @@ PAPER_SEARCH = {"mnist": "about 5 minutes", "fashion_mnist": "about 13 hours"}
 def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield (title, header, rows of cells) for each table of a result.json.
 
-    A cell reads "measured (paper)" in percent; the title gives n, eps and the longest arm of the
-    95 % intervals of n examples, in points.
+    A cell reads "measured (paper)" in percent. The title gives n, eps and the longest side of the
+    95 % intervals of n examples, in percentage points.
     """
     measurements = result["measurements"]
     for table in dict.fromkeys(m["table"] for m in measurements):
@@ -69,9 +69,9 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         examples = cells[0]["examples"]
         body = []
         for row in dict.fromkeys(m["row"] for m in cells):
-            found = {column(m): m for m in cells if m["row"] == row}
+            by_column = {column(m): m for m in cells if m["row"] == row}
             name = _row_name(row)
-            body.append([name, *(_cell(found.get(attack), examples) for attack in attacks)])
+            body.append([name, *(_cell(by_column.get(attack), examples) for attack in attacks)])
         half = max(_reach(m) for m in cells if m["examples"] == examples)
         fewer = [_reach(m) for m in cells if m["examples"] != examples]
         components = result.get("components")
@@ -91,7 +91,7 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
 
 
 def schedule_tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Yield (title, header, rows of cells) of what experiments.schedules compared."""
+    """Yield (title, header, rows of cells) for a result of experiments.schedules."""
     done = [row for row in result["schedules"] if "accuracies" in row]
     steps = [row["accuracies"][-1]["steps"] for row in done][:1]
     header = ["", "steps", "epochs", "minutes", "clean", *(f"PGD-{count}" for count in steps)]
@@ -105,7 +105,7 @@ def schedule_tables(result: dict) -> Iterator[tuple[str, list[str], list[list[st
             f"{recipe['epochs']}",
         ]
         if row in done:
-            accuracies = [f"{100 * found['accuracy']:.1f}" for found in row["accuracies"]]
+            accuracies = [f"{100 * measured['accuracy']:.1f}" for measured in row["accuracies"]]
             cells += [f"{row['seconds'] / 60:.1f}", *accuracies]
         else:
             cells += ["", "", *("" for _ in steps)]
@@ -118,7 +118,7 @@ def schedule_tables(result: dict) -> Iterator[tuple[str, list[str], list[list[st
 
 
 def _searches(result: dict) -> tuple[str, list[str], list[list[str]]]:
-    """What neighbours cost, and how many of the true ones are found."""
+    """Return the table of search times and recalls of the neighbours."""
     rows = result["searches"]
     k, queries = rows[0]["k"], rows[0]["queries"]
     title = (
@@ -147,7 +147,7 @@ def _row_name(row: str) -> str:
 
 
 def _column(measurement: dict) -> str:
-    """An evaluation has an attack or a corruption a row, and a column for each defence attacked."""
+    """Return the column in an evaluation: a column per defence, a row per attack or corruption."""
     return measurement["defence"]
 
 
@@ -157,13 +157,13 @@ def _attack(measurement: dict) -> str:
 
 
 def _reach(measurement: dict) -> float:
-    """How far the 95 % interval goes from the accuracy, on its longer side."""
+    """Return the distance from the accuracy to the farther end of its 95 % interval."""
     low, high = measurement["interval95"]
     return max(high - measurement["accuracy"], measurement["accuracy"] - low)
 
 
 def _cell(measurement: dict | None, examples: int) -> str:
-    """A cell says on how many examples it was measured where that is not the table's number."""
+    """Return a cell's text; it gives n only if n differs from the table's."""
     if measurement is None:
         return ""
     paper = measurement["paper"]

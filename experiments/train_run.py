@@ -37,7 +37,7 @@ from keras_aaa.training.distribution import is_chief
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """What all runs of one command share."""
+    """The settings that all runs of one command share."""
 
     dataset: str
     data_dir: str | None
@@ -45,21 +45,21 @@ class RunContext:
     strategy: tf.distribute.Strategy
     workdir: Path
     checkpoint_seconds: float
-    job: Job | None = None  # where trainings are written to, instead of being done
-    compiled: Path | None = None  # a job's folder, whose results are taken instead of training
+    job: Job | None = None  # trainings are written to it instead of being run
+    compiled: Path | None = None  # folder of a job; its results replace training
 
     @property
     def chief(self) -> bool:
-        """Whether this process writes the run's files; of several workers one does."""
+        """Whether this process writes the run's files; only one worker does."""
         return is_chief(self.strategy)
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A model in float32, what it was built from, and the record of its training if it had one.
+    """A float32 model, its config, and the record of its training or None.
 
-    `latent_layer`: of an autoencoder whose encoder was trained as a classifier, kernel and bias of
-    the dense layer on its latent.
+    `latent_layer`: for an autoencoder whose encoder was trained as a classifier, the kernel and the
+    bias of the dense layer on its latent.
     """
 
     name: str
@@ -67,11 +67,11 @@ class Trained:
     config: ModelConfig
     record: dict | None
     latent_layer: tuple[np.ndarray, ...] = ()
-    pending: bool = False  # its weights will be a job's result: those here are none
+    pending: bool = False  # a job has yet to train it; these weights are untrained
 
 
 def from_zoo(name: str) -> Trained:
-    """Return a model of the zoo."""
+    """Return the zoo model of that name."""
     built = zoo.info(name).model
     return Trained(name, zoo.load(name), built, None)
 
@@ -88,30 +88,29 @@ def train_in_folder(
     start: Trained | None = None,
     alternating_losses: tuple[Loss, ...] = (),
 ) -> Trained:
-    """Train the model `name` in workdir/name, or go on where a run of it was broken off.
+    """Train the model `name` in workdir/name, or resume an interrupted run.
 
     Args:
         setting: data set, precision, strategy, folder.
-        name: of the model and of its folder.
-        config: what is trained: an autoencoder if there are `classifiers`, else a classifier
-            or a joint network.
+        name: name of the model and of its folder.
+        config: the model to train: an autoencoder if there are `classifiers`, otherwise a
+            classifier or a joint network.
         recipe: the hyperparameters.
-        loss: what is minimised.
-        threat: the ball of the training attack; None trains naturally.
+        loss: the loss to minimise.
+        threat: the threat model of the training attack; None trains without an attack.
         classifiers: the frozen classifiers behind the autoencoder.
-        start: a model of the same architecture whose weights the run begins with; a narrower one
-            is widened. Its `latent_layer` is what a loss with a latent weight begins with; without
-            one that begins at random.
-        alternating_losses: of a joint network, each minimised by an update of its own in every
-            step.
+        start: a model of the same architecture whose weights initialise the run; a narrower one is
+            widened. Its `latent_layer` initialises the latent's classifier of a loss with a latent
+            weight; without `latent_layer`, that classifier is initialised at random.
+        alternating_losses: for a joint network; each gets its own update in every step.
 
     Returns:
-        The model rebuilt in float32, its kernels rounded to float16; its record holds recipe,
-        provenance, history, seconds and examples a second.
+        The model rebuilt in float32, with kernels rounded to float16. Its record holds recipe,
+        provenance, history, seconds and examples per second.
 
     Raises:
-        ValueError: if the folder holds another run; names the fields that differ. If `start` is
-            of another architecture, wider, or narrower and not to be widened.
+        ValueError: if the folder holds another run (lists the fields that differ), or if `start`
+            has another architecture, is wider, or is narrower and cannot be widened.
     """
     folder = setting.workdir / name
     spec = data.image_spec(setting.dataset, setting.data_dir)
@@ -150,7 +149,7 @@ def train_in_folder(
         write_json(folder / "run.json", record)
     trained = config.build()
     trained.set_weights(model.get_weights())
-    # Before anything is measured, so that the zoo stores in half the bytes what was measured.
+    # Round before measuring, so that the zoo can store the measured weights as float16.
     round_kernels(trained)
     return Trained(name, trained, config, record)
 
@@ -158,7 +157,7 @@ def train_in_folder(
 def _train(
     setting: RunContext, folder: Path, identity: dict, task: Task, recipe: Recipe, spec
 ) -> dict:
-    """Train, or go on where that was broken off; return the run's record."""
+    """Train, or resume an interrupted training; return the run's record."""
     name = identity["model"]
     record = _claim(folder, identity, writes=setting.chief)
     began = time.monotonic()
@@ -192,16 +191,17 @@ def _train(
 
 
 def initialise_from(start: Trained, model: keras.Model, built: ModelConfig, seed: int) -> bool:
-    """Give the model, `built` so, the weights of `start`; return whether they were widened.
+    """Set the weights of the model of config `built` to `start`'s; return whether it was widened.
 
     Raises:
-        ValueError: if `start` is of another architecture, wider, or narrower and not to be widened.
+        ValueError: if `start` has another architecture, is wider, or is narrower and cannot be
+            widened.
     """
-    given, sought = (
+    start_config, wanted_config = (
         (config.architecture, _plain(config.sizes) | {"width": None})
         for config in (start.config, built)
     )
-    if given != sought:
+    if start_config != wanted_config:
         raise ValueError(
             f"--start_from: {start.name} is a {start.config.architecture} of {start.config.sizes}, "
             f"expected a {built.architecture} of {built.sizes}."
@@ -212,14 +212,14 @@ def initialise_from(start: Trained, model: keras.Model, built: ModelConfig, seed
     try:
         widen(start.model, model, seed)
     except ValueError as error:
-        raise ValueError(f"--start_from: {start.name} does not become {model.name}: {error}") from (
-            error
-        )
+        raise ValueError(
+            f"--start_from: {start.name} cannot initialise {model.name}: {error}"
+        ) from error
     return True
 
 
 def _task(model, classes, recipe, loss, threat, classifiers, alternating_losses, start) -> Task:
-    """What `train_in_folder` trains; to be called in the strategy's scope."""
+    """Return the task of `train_in_folder`; call it in the strategy's scope."""
     if not classifiers:
         if len(model.outputs) == 2:
             return JointTask(model, loss, threat, alternating_losses)
@@ -227,8 +227,8 @@ def _task(model, classes, recipe, loss, threat, classifiers, alternating_losses,
     if recipe.frozen_encoder:
         if start is None:
             raise ValueError(
-                "frozen_encoder: expected 0 for an autoencoder that begins with nothing, whose "
-                "encoder has learnt nothing; --start_from or --encoder_epochs give it an encoder."
+                "frozen_encoder: expected 0, because the encoder starts from random weights; give "
+                "it a trained encoder by --start_from or --encoder_epochs."
             )
         encoder(model).trainable = False
     frozen = tuple(classifier.model for classifier in classifiers)
@@ -246,7 +246,7 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
     if path.exists():
         record = json.loads(path.read_text())
         old = record["identity"]
-        # Fields that these have since been given act at their defaults as their absence did.
+        # Older files lack newer fields; the defaults of these give the old behaviour.
         old["recipe"] = _defaults(Recipe) | old["recipe"]
         old["loss"] = _defaults(Loss) | old["loss"]
         old["then"] = [_defaults(Loss) | each for each in old.get("then", [])]
@@ -261,7 +261,7 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
     if writes:
         if (folder / "checkpoints").exists():
             raise ValueError(
-                f"{folder} holds checkpoints, but no run.json that says of what. Delete that "
+                f"{folder} holds checkpoints, but no run.json that describes the run. Delete that "
                 "folder, or choose another --workdir."
             )
         write_json(path, record)
@@ -274,16 +274,16 @@ def _defaults(of: type) -> dict:
 
 
 def _plain(data: dict) -> dict:
-    """The data as it comes back from a JSON file: tuples have become lists."""
+    """Return the data as a JSON file returns it, with lists instead of tuples."""
     return json.loads(json.dumps(data))
 
 
 def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
-    found = []
+    differences = []
     for key in sorted(old.keys() | new.keys()):
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{prefix}{key}.")
+            differences += _differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            found.append(f"{prefix}{key} is {a!r} there and {b!r} here")
-    return found
+            differences.append(f"{prefix}{key} is {a!r} there and {b!r} here")
+    return differences

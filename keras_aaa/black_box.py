@@ -1,8 +1,8 @@
-"""Classifiers that can only be queried, with a gradient by finite differences.
+"""Black-box classifiers, which can only be queried, with a gradient by finite differences.
 
-The trainer, the attacks and the evaluation take them as they take any Keras classifier.
-Paper: AAA, "Future Work"; the estimator is that of Chen et al. 2017, "ZOO", and of Ilyas et al.
-2018, "Black-box Adversarial Attacks with Limited Queries and Information".
+The trainer, the attacks and the evaluation take them like any Keras classifier.
+Paper: AAA, "Future Work". The estimator follows Chen et al. 2017, "ZOO", and Ilyas et al. 2018,
+"Black-box Adversarial Attacks with Limited Queries and Information".
 """
 
 import json
@@ -22,24 +22,24 @@ from keras_aaa.checks import check_number
 # images float32 [n, h, w, c] in [0, 1] -> probabilities [n, classes]
 Query = Callable[[np.ndarray], np.ndarray]
 
-SMALLEST = 1e-6  # probabilities below are taken as this, so that their logarithm exists
+SMALLEST = 1e-6  # smaller probabilities are raised to it, so that the logarithm is finite
 
 
 class QueryFailed(Exception):
-    """A query function that kept failing, or answered with something else than probabilities."""
+    """Raised when a query function keeps failing or does not return probabilities."""
 
 
 @dataclass
 class Queries:
-    """A query function that is retried, watched and counted.
+    """A query function with retries, a time limit and a counter.
 
     Args:
-        query: see Query; it may raise, or take too long.
-        classes: how many probabilities an image has.
-        attempts: how often a query is tried before the run ends.
-        seconds: how long one may take.
-        pause: seconds between attempts, doubled each time.
-        batch: images in one query at the most.
+        query: see Query; it may raise an error or take too long.
+        classes: number of probabilities per image.
+        attempts: number of attempts at a query before the run ends.
+        seconds: time limit of one attempt.
+        pause: seconds between attempts; the pause doubles each time.
+        batch: largest number of images in one query.
     """
 
     query: Query
@@ -48,8 +48,10 @@ class Queries:
     seconds: float = 60.0
     pause: float = 0.5
     batch: int = 10_000
-    count: int = field(default=0, init=False)  # images asked for so far
-    failure: QueryFailed | None = field(default=None, init=False)  # why the last one ended a run
+    count: int = field(default=0, init=False)  # images answered so far
+    failure: QueryFailed | None = field(
+        default=None, init=False
+    )  # the last failure that ended a run
     _thread: futures.ThreadPoolExecutor = field(
         default_factory=lambda: futures.ThreadPoolExecutor(1), init=False, repr=False
     )
@@ -59,7 +61,7 @@ class Queries:
         if not callable(self.query):
             raise TypeError(
                 "query: expected a function of images, got a "
-                f"{type(self.query).__name__}; rest_query makes one of an address."
+                f"{type(self.query).__name__}; rest_query(url) makes one."
             )
         for name, low in {"classes": 2, "attempts": 1, "batch": 1}.items():
             check_number(name, getattr(self, name), low, whole=True)
@@ -67,6 +69,9 @@ class Queries:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities, float32 [n, classes].
+
+        Args:
+            images: float32 [n, h, w, c] in [0, 1].
 
         Raises:
             QueryFailed: after the last attempt, with the reason.
@@ -78,12 +83,12 @@ class Queries:
         return np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
 
     def _ask(self, images: np.ndarray) -> np.ndarray:
-        # One at a time: batches of an evaluation that run side by side would wait for each other's
-        # answers on their own time limits.
+        # One query at a time. Otherwise parallel batches of an evaluation would wait for each
+        # other, and the wait would count towards their time limits.
         with self._turn:
             try:
                 return self._asked(images)
-            except QueryFailed as failure:  # a graph would bury it in its own error
+            except QueryFailed as failure:  # a graph hides it in its own error
                 self.failure = failure
                 raise
 
@@ -93,16 +98,16 @@ class Queries:
                 time.sleep(self.pause * 2 ** (attempt - 1))
             answer = self._thread.submit(self.query, images)
             try:
-                found = np.asarray(answer.result(self.seconds), np.float32)
+                probabilities = np.asarray(answer.result(self.seconds), np.float32)
             except futures.TimeoutError:
                 reason = f"no answer within {self.seconds} s"
-                # The thread is still busy with it.
+                # The old thread is still busy with the query, so the next attempt needs a new one.
                 self._thread = futures.ThreadPoolExecutor(1)
-            except Exception as error:  # whatever the caller's function raises is retried
+            except Exception as error:  # any error of the caller's function is retried
                 reason = f"{type(error).__name__}: {error}"
             else:
                 self.count += len(images)
-                return self._checked(found, len(images))
+                return self._checked(probabilities, len(images))
         raise QueryFailed(f"{self.attempts} attempts failed; the last one: {reason}")
 
     def _checked(self, found: np.ndarray, images: int) -> np.ndarray:
@@ -112,22 +117,22 @@ class Queries:
             )
         if not (np.isfinite(found).all() and (found >= -1e-3).all() and (found <= 1.001).all()):
             raise QueryFailed(
-                f"expected probabilities in [0, 1], got {found.min()} to {found.max()}; of logits "
-                "take the softmax"
+                f"expected probabilities in [0, 1], got {found.min()} to {found.max()}; apply "
+                "softmax to logits"
             )
         return found
 
 
 class Queried(keras.layers.Layer):
-    """Images -> logits (logarithms of probabilities) by queries; their gradient by differences.
+    """A layer images -> logits (log-probabilities) by queries, with a finite-difference gradient.
 
     Args:
-        queries: the function.
-        pairs: antithetic pairs of queries for the gradient of an image; None asks once for each
-            pixel and side, which is exact but for the step.
-        step: length of a difference, in image units. Images nearer than this to 0 or 1 are moved
-            inside for the differences, so that no query leaves [0, 1].
-        seed: of the random directions.
+        queries: the query function.
+        pairs: number of antithetic pairs of queries for the gradient of an image. None queries each
+            pixel once on each side, which is exact up to the step.
+        step: length of a difference, in image units. For the differences, pixels closer than this
+            to 0 or 1 are moved inside, so that no query leaves [0, 1].
+        seed: seed of the random directions.
     """
 
     def __init__(self, queries: Queries, pairs: int | None, step: float, seed: int):
@@ -152,12 +157,12 @@ class Queried(keras.layers.Layer):
         return (shape[0], self.queries.classes)
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        found = tf.numpy_function(self.queries, [images], tf.float32)
-        found = tf.ensure_shape(found, (None, self.queries.classes))
-        return tf.math.log(tf.maximum(found, SMALLEST))
+        probabilities = tf.numpy_function(self.queries, [images], tf.float32)
+        probabilities = tf.ensure_shape(probabilities, (None, self.queries.classes))
+        return tf.math.log(tf.maximum(probabilities, SMALLEST))
 
     def _differences(self, images: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-        """The gradient of the sum over logits * upstream, by central differences."""
+        """Return the gradient of the sum over logits * upstream, by central differences."""
         size = int(np.prod(images.shape[1:]))
         flat = tf.clip_by_value(tf.reshape(images, (-1, size)), self.step, 1 - self.step)
         pairs = size if self.pairs is None else self.pairs
@@ -165,17 +170,17 @@ class Queried(keras.layers.Layer):
             directions = tf.tile(tf.eye(size)[None], (tf.shape(flat)[0], 1, 1))
             scale = 1.0
         else:
-            # Of independent signs, each pixel's own share is what the mean of the products keeps.
+            # The signs are independent, so the mean of the products keeps each pixel's own share.
             seed = tf.stack([self.drawn.assign_add(1), tf.constant(0, tf.int64)])
             shape = (tf.shape(flat)[0], pairs, size)
             coins = tf.random.stateless_uniform(shape, seed, 0, 2, tf.int32)
             directions = tf.cast(2 * coins - 1, tf.float32)
             scale = 1.0 / pairs
-        ahead, behind = (
+        forward, backward = (
             self._logits(tf.reshape(flat[:, None] + side * directions, (-1, *images.shape[1:])))
             for side in (self.step, -self.step)
         )
-        slopes = (ahead - behind) / (2 * self.step)
+        slopes = (forward - backward) / (2 * self.step)
         slopes = tf.reshape(slopes, (-1, pairs, self.queries.classes))
         along = tf.einsum("npc,nc->np", slopes, upstream)
         return tf.reshape(tf.einsum("np,npd->nd", along, directions) * scale, tf.shape(images))
@@ -192,29 +197,29 @@ def black_box(
 ) -> keras.Model:
     """Return a keras.Model around a classifier that can only be queried.
 
-    Its forward pass asks once an image; its gradient 2 * pairs times an image, or twice for each
-    pixel. No gradient of the classifier is ever asked for.
+    The forward pass sends each image once. The gradient sends 2 * pairs images for each image, or
+    two for each pixel. The model never needs a gradient of the classifier.
 
     Args:
         query: images float32 [n, h, w, c] in [0, 1] -> probabilities [n, classes]; a served
-            model, for example. Queries(...) sets attempts and time limits. One that runs
-            TensorFlow in this process needs two inter-op threads (on a single processor
-            tf.config.threading.set_inter_op_parallelism_threads(2), before anything else).
+            model, for example. Queries(...) sets attempts and time limits. A query that runs
+            TensorFlow in this process needs two inter-op threads (on a single processor call
+            tf.config.threading.set_inter_op_parallelism_threads(2) before anything else).
         input_shape: (h, w, c).
         classes: number of probabilities.
-        pairs: antithetic pairs of random directions, >= 1; None for every pixel in turn.
+        pairs: number of antithetic pairs of random directions, >= 1; None for every pixel in turn.
         step: length of a difference in image units, above 0 and below 0.5.
-        seed: of the directions.
+        seed: seed of the directions.
 
     Returns:
         keras.Model: images -> logits float32 [n, classes]; its layer "queried" counts the queries
         in `queries.count`.
 
     Raises:
-        TypeError, ValueError: for settings that are not as above. Later, where a query keeps
-            failing: QueryFailed, or within a graph (an attack, training) the
-            tf.errors.UnknownError that TensorFlow makes of it; the layer's `queries.failure` says
-            what it was.
+        TypeError, ValueError: for settings that are not as above.
+        QueryFailed: from the returned model, if a query keeps failing. Inside a graph (an attack,
+            training) TensorFlow raises tf.errors.UnknownError instead; the layer's
+            `queries.failure` holds the cause.
     """
     if pairs is not None:
         check_number("pairs", pairs, 1, whole=True)
@@ -228,16 +233,16 @@ def black_box(
 
 
 def rest_query(url: str, output: str = "probabilities", seconds: float = 60.0) -> Query:
-    """Return images -> probabilities, asked of a served model.
+    """Return a function images -> probabilities that queries a served model.
 
     Args:
-        url: http://HOST:PORT/v1/models/NAME, as TensorFlow Serving has it.
-        output: name of the signature's output that holds the probabilities.
-        seconds: how long an answer may take.
+        url: http://HOST:PORT/v1/models/NAME, as in TensorFlow Serving.
+        output: name of the signature's output with the probabilities.
+        seconds: time limit of an answer.
 
     Returns:
-        A function of float32 images [n, h, w, c]; it raises OSError where the server does, and
-        KeyError where the answer has no such output.
+        A function of float32 images [n, h, w, c]. It raises OSError if the request fails, and
+        KeyError if the answer has no such output.
 
     Raises:
         ValueError: if `url` does not begin with http:// or https://.

@@ -1,4 +1,4 @@
-"""Check what a caller gives: numbers in their range, names that are known."""
+"""Check arguments: numbers must be in range, names must be known."""
 
 import difflib
 import math
@@ -19,14 +19,14 @@ def check_number(
     """Raise unless `value` is a finite number from `low` to `high`.
 
     Args:
-        name: of the argument, for the message.
-        value: what was given.
-        low, high: the range; both ends belong to it.
-        whole: whether it must be a whole number.
-        above: whether `low` itself is too low.
+        name: the name of the argument, for the message.
+        value: the argument.
+        low, high: the range, ends included.
+        whole: whether the value must be a whole number.
+        above: whether the value must be more than `low`.
 
     Raises:
-        TypeError: if it is no number, or not a whole one.
+        TypeError: if it is not a number, or not a whole number.
         ValueError: if it is out of range.
     """
     kind = numbers.Integral if whole else numbers.Real
@@ -46,12 +46,12 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     """Return `table[name]`.
 
     Args:
-        kind: what the table holds, for the message ("loss", "dataset", ...).
-        name: the name asked for.
-        table: the known names.
+        kind: the kind of thing in the table, for the message ("loss", "dataset", ...).
+        name: the key to look up.
+        table: the known entries.
 
     Raises:
-        ValueError: names every known entry, and the nearest one first.
+        ValueError: if the name is unknown; suggests the nearest and lists all.
     """
     if name in table:
         return table[name]

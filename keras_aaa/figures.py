@@ -1,4 +1,4 @@
-"""Pictures of a run: training curves and reconstructions."""
+"""Figures of runs: training curves, image grids, line charts and bar charts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +11,15 @@ from matplotlib import pyplot as plt
 
 
 def training_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
-    """Draw validation loss and accuracies against the epoch, a colour a model, to a PNG.
+    """Plot validation loss and accuracies against the epoch to a PNG, one colour per model.
 
     Args:
-        histories: model name -> one dict of figures a validated epoch, as Progress.history.
+        histories: model name -> one dict of metrics per validated epoch, as in Progress.history.
         path: the PNG to write.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for number, (name, history) in enumerate(histories.items()):
-        # Some runs are validated more rarely than every epoch; their figures say of which.
+        # Some runs are not validated in every epoch; their rows include the epoch.
         epochs = [row.get("epoch", index) for index, row in enumerate(history, 1)]
         colour = f"C{number % 10}"
         left.plot(epochs, [row["val_loss"] for row in history], "o-", color=colour, label=name)
@@ -38,12 +38,12 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], path
 
 
 def image_grid(columns: Mapping[str, np.ndarray], path: Path, notes: Sequence[str] = ()) -> None:
-    """Draw images in a grid, a titled column each, to a PNG.
+    """Draw images in a grid to a PNG, with one titled column per entry.
 
     Args:
         columns: title -> float images [n, h, w, c] in [0, 1]; the same n in each.
         path: the PNG to write.
-        notes: what to write beside each row; nothing if empty.
+        notes: a text beside each row; empty for no texts.
     """
     rows = len(next(iter(columns.values())))
     size = (1.25 * len(columns) + bool(notes), 1.1 * rows + 0.5)
@@ -62,7 +62,7 @@ def image_grid(columns: Mapping[str, np.ndarray], path: Path, notes: Sequence[st
 
 
 def eps_curve(eps: Sequence[float], accuracy: Sequence[float], path: Path) -> None:
-    """Draw robust accuracy (fractions) against eps (image units) to a PNG."""
+    """Plot robust accuracy (fractions) against eps (image units) to a PNG."""
     line_chart({"": {"accuracy": (eps, accuracy)}}, "eps", "accuracy under PGD", path)
 
 
@@ -74,12 +74,12 @@ def line_chart(
     *,
     log: bool = False,
 ) -> None:
-    """Draw a panel of lines for each title, up to four in a row, to a PNG.
+    """Plot one panel of lines per title to a PNG, up to four panels in a row.
 
     Args:
-        panels: title -> line's name -> (x, y), y being fractions; the same name has the same
-            colour in each panel.
-        xlabel, ylabel: of all panels.
+        panels: title -> name of a line -> (x, y), where y holds fractions. The same name has the
+            same colour in each panel.
+        xlabel, ylabel: axis labels of all panels.
         path: the PNG to write.
         log: whether x is logarithmic.
     """
@@ -94,7 +94,7 @@ def line_chart(
         for name, (x, y) in lines.items():
             (drawn[name],) = axis.plot(x, y, "o-", color=f"C{names.index(name) % 10}", ms=4)
         axis.set(title=title, ylim=(0, 1), xscale="log" if log else "linear")
-        if log:  # the points themselves; powers of ten say little of so few
+        if log:  # mark the points themselves; powers of ten are too sparse
             axis.set_xticks(sorted({at for x, _ in lines.values() for at in x}))
             axis.xaxis.set_major_formatter("{x:g}")
             axis.minorticks_off()
@@ -103,7 +103,7 @@ def line_chart(
     figure.supxlabel(xlabel)
     figure.supylabel(ylabel)
     if len(drawn) > 1:
-        # Above: below it would lie on the axes' common label.
+        # The legend is above, because below it would cover the common axis label.
         figure.legend(
             drawn.values(),
             drawn.keys(),
@@ -117,11 +117,11 @@ def line_chart(
 def bar_chart(
     panels: Mapping[str, Mapping[str, tuple[float, float, float]]], label: str, path: Path
 ) -> None:
-    """Draw a panel of horizontal bars for each title, to a PNG.
+    """Plot one panel of horizontal bars per title to a PNG.
 
     Args:
-        panels: title -> bar's name -> (length, low and high end of its whisker).
-        label: of the axis.
+        panels: title -> name of a bar -> (length, low end and high end of the whisker).
+        label: label of the horizontal axis.
         path: the PNG to write.
     """
     height = 0.8 * len(panels) + 0.3 * sum(map(len, panels.values()))

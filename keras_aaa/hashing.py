@@ -9,7 +9,7 @@ import numpy as np
 
 
 def weights_hash(model: keras.Model) -> str:
-    """Return the sha256 of a model's weights, in order."""
+    """Return the SHA-256 of a model's weights, in order, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
@@ -21,22 +21,26 @@ class IntegrityError(ValueError):
 
 
 def file_hash(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file."""
+    """Return the SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_hashes(folder: Path) -> dict[str, str]:
-    """Return path (relative, with slashes) -> sha256 of every file below `folder`."""
+    """Return the SHA-256 of every file below `folder`, by its relative path with slashes."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return {p.relative_to(folder).as_posix(): file_hash(p) for p in files}
 
 
 def check_hashes(folder: Path, expected: dict[str, str]) -> None:
-    """Check that every expected file is there and has the expected hash.
+    """Check that every expected file exists and has the expected hash.
+
+    Args:
+        folder: where the files are.
+        expected: relative path -> SHA-256.
 
     Raises:
-        IntegrityError: names the file, what was expected and what was found.
+        IntegrityError: if a file is missing or differs; names it and both hashes.
     """
     for name, digest in expected.items():
         path = folder / name
@@ -50,11 +54,11 @@ def check_hashes(folder: Path, expected: dict[str, str]) -> None:
 
 
 def examples_hash(images, labels) -> str:
-    """Return the sha256 of examples, as arrays or tensors: 64 hexadecimal digits."""
+    """Return the SHA-256 of images and labels, arrays or tensors, as 64 hexadecimal digits."""
     content = b"".join(np.asarray(part).tobytes() for part in (images, labels))
     return hashlib.sha256(content).hexdigest()
 
 
 def json_hash(key: dict) -> str:
-    """Return a short hash of JSON."""
+    """Return a hash of a JSON object: the first 16 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

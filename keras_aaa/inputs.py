@@ -1,4 +1,4 @@
-"""Images and labels that a caller gives: fit for the model, or an error that says what to do."""
+"""Check images and labels that a caller gives: they fit the model, or an error says what to do."""
 
 import warnings
 
@@ -14,17 +14,17 @@ PAIR = "expected a tf.data.Dataset of (image, label), as keras_aaa.data.load giv
 
 
 def check_batch(images, labels, model, *threat) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return images as float32 and labels as int64 tensors, fit for the model.
+    """Return images as float32 and labels as int64 tensors, after checking that they fit the model.
 
     Args:
         images, labels, model: as attacks take them.
-        threat: the attack's threat model, where there is one.
+        threat: the threat model of the attack, if there is one.
 
     Raises:
         TypeError: if the images are not floating point or the labels not whole numbers, or the
-            threat is no ThreatModel.
+            threat is not a ThreatModel.
         ValueError: if images are not [n, h, w, c], not finite or outside [0, 1], or the labels
-            are not [n] or name a class that the model (if it is a keras.Model) has not.
+            are not [n] or name a class that the model (a keras.Model) does not have.
     """
     if any(not isinstance(given, ThreatModel) for given in threat):
         raise TypeError(f"threat: expected a ThreatModel, got {threat[0]!r}; keras_aaa.threat_for "
@@ -41,13 +41,13 @@ def check_batch(images, labels, model, *threat) -> tuple[tf.Tensor, tf.Tensor]:
             f"labels: expected shape ({images.shape[0]},), one an image, got {tuple(labels.shape)}."
         )
     values = np.asarray(images)
-    # The comparison is false for NaN, so that NaN is refused here too.
+    # The comparison is false for NaN, so NaN is refused too.
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(
             f"images: expected finite values in [0, 1], got {values.min()} to {values.max()}."
         )
     keras_model = model if isinstance(model, keras.Model) else getattr(model, "model", None)
-    expected = getattr(keras_model, "input_shape", None)  # a subclassed model does not tell
+    expected = getattr(keras_model, "input_shape", None)  # a subclassed model has none
     if keras_model is not None and isinstance(expected, tuple) and len(expected) == 4:
         fits = zip(expected[1:], images.shape[1:], strict=True)
         if any(wanted not in (None, found) for wanted, found in fits):
@@ -67,7 +67,7 @@ def check_batch(images, labels, model, *threat) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def check_labels(labels, classes: int) -> None:
-    """Raise ValueError if labels, [n], name a class that is none of 0 to classes - 1."""
+    """Raise ValueError if labels [n] are not all between 0 and classes - 1."""
     if not len(labels):
         return
     low, high = int(np.min(labels)), int(np.max(labels))
@@ -78,18 +78,18 @@ def check_labels(labels, classes: int) -> None:
 def training_examples(
     data: tf.data.Dataset, model: keras.Model, examples: int = 0
 ) -> tuple[tf.data.Dataset, int]:
-    """Return examples, cached, as float32 images and int64 labels, and their number.
+    """Return a cached data set of float32 images and int64 labels, and the number of examples.
 
     Args:
         data: unbatched examples (image, label).
-        model: images -> logits, which the examples have to fit.
-        examples: how many, the first; 0 takes all.
+        model: images -> logits; the examples must fit it.
+        examples: take only this many, the first ones; 0 takes all.
 
     Raises:
-        TypeError: if `data` is no tf.data.Dataset of pairs, its images are not floating point or
-            its labels not whole numbers.
-        ValueError: if it is batched, an image has not the model's shape or is not finite in
-            [0, 1], or a label names a class that the model has not.
+        TypeError: if `data` is not a tf.data.Dataset of pairs, or its images are not floating
+            point, or its labels are not whole numbers.
+        ValueError: if it is batched, or an image does not have the model's shape, or pixels are
+            not finite in [0, 1], or a label names a class that the model does not have.
     """
     if not isinstance(data, tf.data.Dataset):
         arrays = "; tf.data.Dataset.from_tensor_slices((images, labels)) makes one of arrays"
@@ -102,7 +102,7 @@ def training_examples(
         raise TypeError(f"train_data: images: {PIXELS}, got {image.dtype.name}.")
     if not label.dtype.is_integer:
         raise TypeError(f"train_data: labels: expected class indices, got {label.dtype.name}.")
-    of_model = getattr(model, "input_shape", None)  # a subclassed model does not tell
+    of_model = getattr(model, "input_shape", None)  # a subclassed model has none
     wanted = tf.TensorShape(of_model[1:] if isinstance(of_model, tuple) else [None, None, None])
     if not (image.shape.is_compatible_with(wanted) and label.shape.is_compatible_with([])):
         raise ValueError(
@@ -123,7 +123,7 @@ def training_examples(
 
 
 def validation_examples(data, model: keras.Model) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return images float32 [n, h, w, c] and labels int64 [n]; raises as attacks do of theirs."""
+    """Return images float32 [n, h, w, c] and labels int64 [n]; raises as check_batch() does."""
     if not isinstance(data, tuple) or len(data) != 2:
         raise TypeError(
             "validation_data: expected a pair (images, labels), got a "
@@ -133,14 +133,14 @@ def validation_examples(data, model: keras.Model) -> tuple[tf.Tensor, tf.Tensor]
 
 
 def _extent(data: tf.data.Dataset) -> tuple[int, bool, float, float, tuple[int, int]]:
-    """The examples' number, whether all pixels are in [0, 1], and the extremes of both."""
+    """The number of examples, whether all pixels are in [0, 1], their extremes, the labels'."""
 
     def widen(state, example):
         size, inside, low, high, first, last = state
         image, label = example
         return (
             size + 1,
-            # False for NaN, which a minimum may pass over.
+            # False for NaN; tf.reduce_min may skip it.
             inside & tf.reduce_all((image >= 0) & (image <= 1)),
             tf.minimum(low, tf.reduce_min(image)),
             tf.maximum(high, tf.reduce_max(image)),

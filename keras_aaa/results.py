@@ -98,12 +98,12 @@ class Measurement:
 
 
 def provenance() -> dict:
-    """Return versions, git commit (with "+changes" where the tree differs) and machine."""
+    """Return package versions, the git commit ("+changes" if files differ from it), the machine."""
     return {"commit": _commit(), "versions": _versions(), "machine": _machine()}
 
 
 def write_json(path: Path, data: dict) -> None:
-    """Write `data` so that a reader sees the old file or the new one, never a part."""
+    """Write JSON atomically: a reader sees the old file or the new one, never a part."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, suffix=".tmp") as file:
@@ -130,7 +130,7 @@ def cached(
 ) -> dict:
     """Return what `measure` returns, or what it returned for the same key in an earlier run.
 
-    A run that was interrupted so resumes where it was.
+    Interrupted runs resume this way.
 
     Args:
         folder: holds a file for each key.

@@ -1,7 +1,7 @@
-"""SavedModels with named signatures, and folders that TensorFlow Serving takes as they are.
+"""SavedModels with named signatures, and folders that TensorFlow Serving can load directly.
 
-Kernels whose values are those of float16 (see keras_aaa.models.float16) are stored in float16
-and cast when they are used, so that a file has half the size and a model the same answers.
+Kernels that fit into float16 (see keras_aaa.models.float16) are stored in float16 and cast when
+they are used. The file has half the size, and the model returns the same results.
 """
 
 import shutil
@@ -19,7 +19,11 @@ def export_classifier(classifier: keras.Model, folder: Path) -> None:
     """Write a SavedModel with the signature serving_default.
 
     serving_default: images float32 [n, h, w, c] in [0, 1] -> logits and probabilities float32
-    [n, classes], label int64 [n]. The weights lie in the variable collection "classifier".
+    [n, classes], label int64 [n]. The weights are in the variable collection "classifier".
+
+    Args:
+        classifier: images -> logits.
+        folder: the folder to write.
     """
     archive = keras.export.ExportArchive()
     logits = _stored(archive, "classifier", classifier)
@@ -36,8 +40,13 @@ def export_defence(autoencoder: keras.Model, classifier: keras.Model, folder: Pa
 
     serving_default: images float32 [n, h, w, c] in [0, 1] -> logits and probabilities float32
     [n, classes], label int64 [n], reconstruction float32 [n, h, w, c].
-    reconstruct: images -> reconstruction, to put before any other classifier.
-    The weights lie in the variable collections "autoencoder" and "classifier".
+    reconstruct: images -> reconstruction, for use before any other classifier.
+    The weights are in the variable collections "autoencoder" and "classifier".
+
+    Args:
+        autoencoder: images -> reconstructions.
+        classifier: images -> logits.
+        folder: the folder to write.
     """
     archive = keras.export.ExportArchive()
     reconstruction = _stored(archive, "autoencoder", autoencoder)
@@ -58,19 +67,20 @@ def export_defence(autoencoder: keras.Model, classifier: keras.Model, folder: Pa
 def _stored(archive: keras.export.ExportArchive, name: str, model: keras.Model) -> Callable:
     """Add a model's weights as the collection `name`; return it as a function of images alone.
 
-    Weights are what set_weights() takes: a dropout layer's random state, a variable too, is none.
+    The weights are the ones that set_weights() takes. Dropout's random state is a variable but not
+    a weight.
     """
-    kept = [
-        # Not the Keras variables, and no track(): either would write every weight a second time.
+    stored_weights = [
+        # Keras variables or track() would write every weight a second time.
         tf.Variable(tf.cast(v.value, tf.float16)) if fits_float16(v.value) else v.value
         for v in model.weights
     ]
-    archive.add_variable_collection(name, kept)
+    archive.add_variable_collection(name, stored_weights)
 
     def call(images):
         values = [
             (variable, tf.cast(stored, variable.dtype))
-            for variable, stored in zip(model.weights, kept, strict=True)
+            for variable, stored in zip(model.weights, stored_weights, strict=True)
         ]
         with keras.StatelessScope(state_mapping=values):
             return model(images, training=False)
@@ -99,7 +109,7 @@ _MODEL = """  config {{
   }}
 """
 
-# Larger batches than the warm-up's would be traced by nobody, but they serve all the same.
+# Batches are limited to the largest warm-up batch. Larger ones would work without a warm-up.
 _BATCHING = """max_batch_size { value: 32 }
 batch_timeout_micros { value: 2000 }
 num_batch_threads { value: 2 }
@@ -127,19 +137,19 @@ An instance is an image {shape}, float in [0, 1]. Signatures:
 def export_for_serving(artefact: Path, name: str, version: int, out: Path) -> Path:
     """Write out/<name>/<version>/ with warm-up requests, models.config, batching.config, <name>.md.
 
-    Several models may go into one folder; models.config names all that are there.
+    Several models can share one folder; models.config lists all of them.
 
     Args:
-        artefact: a SavedModel's folder, with signatures that take `images`.
-        name, version: under which the server offers it.
-        out: the folder to write; what else lies in it stays.
+        artefact: the folder of a SavedModel whose signatures take `images`.
+        name, version: name and version under which the server offers the model.
+        out: the folder to write; other files in it do not change.
 
     Returns:
         The folder of the SavedModel.
 
     Raises:
-        ValueError: if that version is there already.
-        ImportError: without tensorflow-serving-api (extra "serving").
+        ValueError: if that version exists already.
+        ImportError: if tensorflow-serving-api is not installed (extra "serving").
     """
     folder = out / name / str(version)
     if folder.exists():
@@ -171,7 +181,7 @@ def export_for_serving(artefact: Path, name: str, version: int, out: Path) -> Pa
 
 
 def write_requests(requests: list, path: Path) -> None:
-    """Write PredictionLog records as the TFRecord that the server replays before it is ready."""
+    """Write PredictionLog records to the TFRecord file that the server replays as it starts."""
     path.parent.mkdir(parents=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for request in requests:

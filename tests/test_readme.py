@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands there."""
+"""The Python blocks of README.md and docs/*.md run, or at least import names that exist."""
 
 import ast
 import contextlib
@@ -16,23 +16,32 @@ import zoo
 from keras_aaa import data
 from keras_aaa.attacks import pgd
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = {
+    page.name: re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for page in PAGES
+}
 
 
-def test_the_first_block_protects_a_classifier():
+def run(page: str, index: int, names: dict) -> None:
+    """Execute one block of a page; `names` are what it finds, and receive what it defines."""
+    exec(compile(BLOCKS[page][index], page, "exec"), names)
+
+
+def test_the_first_block_of_the_readme_protects_a_classifier():
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(compile(BLOCKS[0], "README.md", "exec"), {})
+        run("README.md", 0, {})
     clean, attacked, lowest = printed.getvalue().splitlines()
     assert clean.startswith("clean ") and float(clean.split()[1]) > 0.95
     assert attacked.startswith("PGD-40 ") and 0.8 < float(attacked.split()[1]) < 1
     assert float(lowest) == zoo.info("aaa_mnist_ce_mse").robust_accuracy
 
 
-def test_the_second_block_trains_before_it(tmp_path, monkeypatch):
+def test_the_second_block_of_the_readme_trains_an_autoencoder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"my_classifier": zoo.load("mnist_fc"), "keras_aaa": keras_aaa, "data": data}
-    exec(compile(BLOCKS[1], "README.md", "exec"), names)
+    run("README.md", 1, names)
     saved = keras.models.load_model("own.keras")
     for old, new in zip(names["own"].get_weights(), saved.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -40,7 +49,7 @@ def test_the_second_block_trains_before_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_third_block_attacks_what_the_first_made(capsys):
+def test_the_block_of_evaluating_attacks_the_defended_classifier(capsys):
     images, labels = data.first(data.load("mnist", "test"), 4)
     classifier = zoo.load("mnist_fc")
     names = {
@@ -51,16 +60,17 @@ def test_the_third_block_attacks_what_the_first_made(capsys):
         "images": images,
         "labels": labels,
     }
-    exec(compile(BLOCKS[2], "README.md", "exec"), names)
-    assert names["standing"].shape == (4,) and names["found"]["x_adv"].shape == images.shape
+    run("evaluating.md", 0, names)
+    assert names["survives"].shape == (4,) and names["attacked"]["x_adv"].shape == images.shape
     printed = capsys.readouterr().out.splitlines()
     assert any(line.startswith("gradients_are_there ") for line in printed)
 
 
 def test_every_block_imports_what_there_is():
+    blocks = [block for page in BLOCKS.values() for block in page]
     imports = [
         node
-        for block in BLOCKS
+        for block in blocks
         for node in ast.walk(ast.parse(block))
         if isinstance(node, ast.ImportFrom)
     ]
@@ -69,4 +79,5 @@ def test_every_block_imports_what_there_is():
         for alias in node.names:
             if not hasattr(module, alias.name):
                 importlib.import_module(f"{node.module}.{alias.name}")
-    assert len(BLOCKS) >= 3 and len(imports) >= 8
+    assert [len(BLOCKS[page]) for page in ("README.md", "evaluating.md")] == [2, 1]
+    assert len(blocks) >= 5 and len(imports) >= 12

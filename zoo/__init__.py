@@ -38,9 +38,9 @@ def load(
     """Return a model of the zoo: an autoencoder or a classifier, float32, weights restored exactly.
 
     Args:
-        name: as list_models() gives it.
-        version: a whole number; the newest by default.
-        trainable: whether the model's layers are to be trained further.
+        name: a name from list_models().
+        version: a whole number >= 1; the newest by default.
+        trainable: whether the model's layers are trainable; False freezes them.
         root: a private zoo's folder instead of this package's zoo.
 
     Returns:
@@ -49,15 +49,17 @@ def load(
 
     Raises:
         ValueError: for an unknown name (suggests the nearest) or version (lists the known).
-        IntegrityError: if a file is not the one that was published.
+        IntegrityError: if a file differs from the published one.
         FetchError: if the artefact is not on this machine and cannot be fetched.
     """
-    found = store.find(name, version, root)
-    return artefact.read(found.folder(), trainable=trainable, card_sha256=found.card_sha256)
+    model_version = store.find(name, version, root)
+    return artefact.read(
+        model_version.folder(), trainable=trainable, card_sha256=model_version.card_sha256
+    )
 
 
 def info(name: str, version: int | None = None, *, root: Path | str | None = None) -> Card:
-    """Return a model's card. Arguments and errors as load()'s."""
+    """Return the card of a model. See load() for the arguments and the errors."""
     return store.find(name, version, root).card()
 
 
@@ -68,7 +70,7 @@ def list_models(
     *,
     root: Path | str | None = None,
 ) -> list[str]:
-    """Return the names of the models, sorted, of one data set, kind or threat norm if given.
+    """Return the sorted names of the models, filtered by data set, kind and threat norm.
 
     Args:
         dataset: "mnist", ...
@@ -78,10 +80,12 @@ def list_models(
     """
     wanted = {"dataset": dataset, "kind": kind, "threat": threat}
     names = []
-    for found in store.newest(root):
-        known = asdict(found.entry) if found.entry else describe(found.card())
-        if all(value in (None, known[key]) for key, value in wanted.items()):
-            names.append(found.name)
+    for model_version in store.newest(root):
+        fields = (
+            asdict(model_version.entry) if model_version.entry else describe(model_version.card())
+        )
+        if all(value in (None, fields[key]) for key, value in wanted.items()):
+            names.append(model_version.name)
     return names
 
 
@@ -98,15 +102,15 @@ def save(
     Args:
         model: built by an architecture of keras_aaa.models.
         name: lower-case words joined by underscores; goes onto the card.
-        card: what is known of it; `files` is filled in.
-        root: the zoo's folder, made if it is not there.
+        card: the model's card; `files` is filled in.
+        root: the zoo's folder; created if it does not exist.
         classifier: the source classifier, for an autoencoder.
 
     Returns:
         The card as written.
 
     Raises:
-        ValueError: for a name, version or card that does not fit.
+        ValueError: for an invalid name, an existing version, or a card that does not fit the model.
     """
     card = replace(card, name=check_name(name))
     return artefact.write(model, classifier, card, Path(root))

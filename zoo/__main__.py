@@ -4,11 +4,11 @@
     python -m zoo info NAME
     python -m zoo verify NAME [--examples=1000] [--attack=autoattack] [--data_dir=...]
     python -m zoo fetch NAME
-    python -m zoo export NAME --out=DIR          a folder for TensorFlow Serving
-    python -m zoo index [--check]                remakes index and pages from the cards
-    python -m zoo pack --out=DIR                 the tars that a remote zoo serves
+    python -m zoo export NAME --out=DIR          write a folder for TensorFlow Serving
+    python -m zoo index [--check]                rebuild the index and the pages from the cards
+    python -m zoo pack --out=DIR                 write the tar files that a remote zoo serves
 
---version picks another version than the newest; --json prints JSON.
+--version selects a version, by default the newest. --json prints JSON.
 """
 
 import json
@@ -27,7 +27,7 @@ from rich.table import Column, Table
 
 import zoo
 from keras_aaa.checks import lookup
-from keras_aaa.threat_model import NORMS
+from keras_aaa.norms import NORMS
 from zoo import index, store
 from zoo.archive import pack
 from zoo.card import KINDS
@@ -36,34 +36,34 @@ from zoo.verify import verify_card
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("json", False, "Print JSON.")
 flags.DEFINE_integer("version", None, "Version; the newest by default.", 1)
-flags.DEFINE_string("dataset", None, "list: only of this data set.")
-flags.DEFINE_enum("kind", None, KINDS, "list: only of this kind.")
-flags.DEFINE_enum("threat", None, list(NORMS), "list: only of this norm.")
-flags.DEFINE_integer("examples", None, "verify: on the first so many; the card's by default.", 1)
+flags.DEFINE_string("dataset", None, "list: only models of this data set.")
+flags.DEFINE_enum("kind", None, KINDS, "list: only models of this kind.")
+flags.DEFINE_enum("threat", None, list(NORMS), "list: only models of this threat norm.")
+flags.DEFINE_integer("examples", None, "verify: number of examples; the card's by default.", 1)
 flags.DEFINE_string("attack", "pgd", "verify: pgd or autoattack.")
-flags.DEFINE_string("data_dir", None, "verify: folder of prepared TFDS sets.")
+flags.DEFINE_string("data_dir", None, "verify: folder of prepared TFDS data sets.")
 flags.DEFINE_string("out", None, "export, pack: the folder to write.")
 flags.DEFINE_bool("check", False, "index: only compare; fail if something is out of date.")
 
 
 def _console() -> Console:
-    """The terminal; a pipe has room for every column."""
+    """Return a console; a pipe is 160 columns wide, so that no column is cut."""
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def list_() -> int:
     names = zoo.list_models(FLAGS.dataset, FLAGS.kind, FLAGS.threat)
     rows = {
-        found.name: asdict(found.entry) | {"version": found.version, "at_hand": found.at_hand()}
-        for found in map(store.find, names)
-        if found.entry
+        model.name: asdict(model.entry) | {"version": model.version, "at_hand": model.at_hand()}
+        for model in map(store.find, names)
+        if model.entry
     }
     if FLAGS.json:
         print(json.dumps(rows, indent=1))
         return 0
-    # Whole, however narrow the terminal: names are what people copy.
+    # A narrow terminal must not cut the names, because people copy them.
     names_column = Column("model", min_width=max(map(len, rows), default=0))
-    table = Table(names_column, "version", "kind", "data set", "threat", "MB", "at hand")
+    table = Table(names_column, "version", "kind", "data set", "threat", "MB", "local")
     for name, row in rows.items():
         size, here = f"{row['bytes'] / 1e6:.1f}", "yes" if row["at_hand"] else "no"
         cells = (str(row["version"]), row["kind"], row["dataset"], row["threat"], size, here)
@@ -79,16 +79,16 @@ def info(name: str) -> int:
 
 
 def verify(name: str) -> int:
-    found = store.find(name, FLAGS.version)
+    model = store.find(name, FLAGS.version)
     settings = {"examples": FLAGS.examples, "attack": FLAGS.attack, "data_dir": FLAGS.data_dir}
-    checks = verify_card(found, **settings)
+    checks = verify_card(model, **settings)
     if FLAGS.json:
         print(json.dumps([asdict(check) | {"holds": check.holds} for check in checks], indent=1))
     else:
-        table = Table("classifier", "attack", "card", "measured", "may differ by", "n", "")
+        table = Table("classifier", "attack", "card", "measured", "tolerance", "n", "")
         for c in checks:
             cells = [f"{100 * v:.2f}" for v in (c.claimed, c.measured, c.tolerance)]
-            verdict = "as stated" if c.holds else "[red]differs[/red]"
+            verdict = "confirmed" if c.holds else "[red]differs[/red]"
             table.add_row(
                 c.defended, f"{c.attack}{c.steps or ''}", *cells, str(c.examples), verdict
             )
@@ -105,14 +105,14 @@ def fetch(name: str) -> int:
 def export(name: str) -> int:
     from keras_aaa.serving import export_for_serving
 
-    found = store.find(name, FLAGS.version)
-    found.card()
-    folder = export_for_serving(found.folder(), name, found.version, _out())
-    how = _out() / f"{name}.md"
+    model = store.find(name, FLAGS.version)
+    model.card()
+    folder = export_for_serving(model.folder(), name, model.version, _out())
+    instructions = _out() / f"{name}.md"
     if FLAGS.json:
-        print(json.dumps({"folder": str(folder), "how": str(how)}))
+        print(json.dumps({"folder": str(folder), "how": str(instructions)}))
     else:
-        print(f"{folder}; how to serve it: {how}")
+        print(f"Exported to {folder}. Instructions for serving: {instructions}")
     return 0
 
 
@@ -129,13 +129,13 @@ def index_() -> int:
 def pack_() -> int:
     out, paths = _out(), []
     out.mkdir(parents=True, exist_ok=True)
-    for found in store.newest():
-        paths.append(out / f"{found.name}-{found.version}.tar")
-        pack(found.folder(), paths[-1])
+    for model in store.newest():
+        paths.append(out / f"{model.name}-{model.version}.tar")
+        pack(model.folder(), paths[-1])
     print(
         json.dumps({"archives": [str(p) for p in paths]})
         if FLAGS.json
-        else f"{len(paths)} in {out}"
+        else f"Wrote {len(paths)} archives to {out}."
     )
     return 0
 
@@ -160,7 +160,7 @@ COMMANDS: dict[str, tuple[Callable[..., int], int]] = {
 
 def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.WARNING)
-    tf.get_logger().setLevel("ERROR")  # its retracing notices count one trace a model
+    tf.get_logger().setLevel("ERROR")  # one retracing for each model is expected
     try:
         if len(argv) < 2:
             raise ValueError(f"expected a command: {', '.join(COMMANDS)}. See --help.")

@@ -1,13 +1,13 @@
-"""An artefact as one tar file, byte for byte the same from the same files."""
+"""Pack and unpack an artefact as one tar file; the same files always give the same bytes."""
 
 import tarfile
 from pathlib import Path
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Write every file below `folder` into a tar, sorted, without owners or times.
+    """Write every file below `folder` into a tar file, sorted by path, without owners and times.
 
-    Weights do not compress, so the tar is not compressed either.
+    The tar file is not compressed, because weights do not compress.
     """
 
     def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -23,10 +23,10 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar into an existing folder; nothing can land outside it.
+    """Unpack a tar file into an existing folder; nothing is written outside it.
 
     Raises:
-        ValueError: if it is no tar, or holds a link, a device or a path that leads outside.
+        ValueError: if it is not a tar file, or holds a link, a device or a path outside the folder.
     """
     try:
         with tarfile.open(archive, "r:") as tar:

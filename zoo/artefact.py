@@ -1,4 +1,4 @@
-"""One artefact on disk: a SavedModel with its card, written and read."""
+"""Write and read an artefact: a folder with a SavedModel and its card."""
 
 import dataclasses
 import os
@@ -20,27 +20,29 @@ from zoo.card import CARD, Card, Measurement, verified_card
 def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: Path) -> Card:
     """Write root/<name>/<version>/ and return the card with the files' hashes.
 
-    The folder appears whole or not at all.
+    The write is atomic: the folder is complete or does not exist.
 
     Args:
-        model: the model that load() will give; built by the card's architecture.
-        classifier: the source classifier of an autoencoder, else None.
-        card: what is known of it.
+        model: the model that load() will return; built by the card's architecture.
+        classifier: for an autoencoder, its source classifier; None for a classifier.
+        card: the artefact's card.
         root: the zoo's root folder.
 
     Raises:
-        ValueError: if the version is there already, or the card does not describe the models.
+        ValueError: if the version exists already, or if the card does not describe the models.
     """
     folder = root / card.name / str(card.version)
     if folder.exists():
-        raise ValueError(f"{folder} exists; a published version is never changed. Use the next.")
+        raise ValueError(
+            f"{folder} exists; a published version is never changed. Use the next one."
+        )
     if (card.classifier is None) != (classifier is None):
-        raise ValueError("card: expected a classifier where, and only where, one is described.")
-    for described, given in ((card.model, model), (card.classifier, classifier)):
-        if described is not None and given is not None:
+        raise ValueError("classifier: expected one if the card describes one, otherwise None.")
+    for described, built in ((card.model, model), (card.classifier, classifier)):
+        if described is not None and built is not None:
             expected = [tuple(v.shape) for v in described.build().weights]
-            if expected != [tuple(v.shape) for v in given.weights]:
-                raise ValueError(f"card: {described} does not describe the model {given.name!r}.")
+            if expected != [tuple(v.shape) for v in built.weights]:
+                raise ValueError(f"card: {described} does not describe the model {built.name!r}.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
     try:
@@ -59,12 +61,12 @@ def write(model: keras.Model, classifier: keras.Model | None, card: Card, root: 
 
 
 def add_measurements(folder: Path, measured: Sequence[Measurement]) -> Card:
-    """Write measurements onto an artefact's card; one of the same attack is replaced."""
+    """Add measurements to an artefact's card; they replace measurements of the same attack."""
     card = verified_card(folder)
     key = attrgetter("defended", "attack", "steps")
     new = {key(m): m for m in measured}
-    kept = tuple(m for m in card.measured if key(m) not in new)
-    card = dataclasses.replace(card, measured=(*kept, *measured))
+    unchanged = tuple(m for m in card.measured if key(m) not in new)
+    card = dataclasses.replace(card, measured=(*unchanged, *measured))
     write_json(folder / CARD, card.to_json())
     return card
 
@@ -78,15 +80,15 @@ def read(
 ) -> keras.Model:
     """Rebuild a model from the card's architecture and restore its weights, in float32.
 
-    Nothing stored in the artefact is run: the architecture comes from keras_aaa.models, the
-    weights are read as arrays. Every file is verified against the card first, and the card
-    against the index.
+    No code from the artefact is executed: the architecture comes from keras_aaa.models, and the
+    weights are read as arrays. First, the card is verified against the index, and every file
+    against the card.
 
     Args:
         folder: the artefact.
-        trainable: whether the model's layers train; False freezes them.
+        trainable: whether the model's layers are trainable; False freezes them.
         part: "model", or "classifier" for the source classifier inside an autoencoder's artefact.
-        card_sha256: what the index says of the card, or None where there is no index.
+        card_sha256: the index's hash of card.json, or None for a zoo without an index.
 
     Raises:
         ValueError: if a file is damaged, or the weights do not fit the architecture.
@@ -97,7 +99,7 @@ def read(
     collection = "classifier" if part == "classifier" else card.kind
     try:
         stored = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
-        # Keras casts those that are stored as float16, and refuses other shapes.
+        # set_weights casts float16 to float32, and rejects wrong shapes.
         model.set_weights(
             [
                 stored.get_tensor(f"{collection}/{index}/.ATTRIBUTES/VARIABLE_VALUE")

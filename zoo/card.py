@@ -1,4 +1,4 @@
-"""Card: what an artefact of the zoo is and what was measured of it."""
+"""The card of an artefact: its description and its measured accuracies."""
 
 import dataclasses
 import json
@@ -19,19 +19,20 @@ VERSION = re.compile(r"[1-9][0-9]{0,5}")
 
 @dataclass(frozen=True)
 class Card:
-    """Everything known of an artefact; written by code, read by code and by people.
+    """The description of an artefact; written by code, read by code and by people.
 
     Args:
-        name, version, kind, dataset: what it is; kind is "autoencoder" or "classifier".
-        model: the model that zoo.load gives.
+        name, version, kind, dataset: its identity; kind is "autoencoder" or "classifier".
+        model: the model that zoo.load returns.
         classifier: for an autoencoder, the source classifier inside the artefact.
-        threat: norm and eps (image units) it was trained and measured under, or None.
-        training: command, recipe, loss, seed, history, seconds, examples a second; where JAX
-            executed the steps, its version, the device, their number (docs/compiled.md).
+        threat: norm and eps (image units) of its training and its measurements, or None.
+        training: command, recipe, loss, seed, history, seconds, examples per second. If JAX
+            executed the steps: also the JAX version, the device and the number of devices
+            (docs/compiled.md).
         provenance: git commit, versions, machine.
         parameters: number of weights of `model`.
-        measured: accuracies on the test set, whole or the first n examples.
-        caveats: what a user has to know, a sentence each.
+        measured: accuracies on the whole test set or on its first n examples.
+        caveats: warnings for users, one sentence each.
         files: path within the artefact -> sha256.
         schema: version of this format.
     """
@@ -61,7 +62,7 @@ class Card:
         """Return the measured accuracy under an attack ("clean", "pgd40", ...).
 
         Raises:
-            KeyError: if it was not measured; names what was.
+            KeyError: if it was not measured; lists the measured attacks.
         """
         defended = defended or (self.classifier or self.model).name
         table = {m.attack + str(m.steps or ""): m for m in self.measured if m.defended == defended}
@@ -71,9 +72,9 @@ class Card:
 
     @property
     def strongest_attack(self) -> Measurement:
-        """The end-to-end measurement under attack that leaves the lowest accuracy."""
-        own = (self.classifier or self.model).name
-        attacked = [m for m in self.measured if m.defended == own and m.attack != "clean"]
+        """The end-to-end measurement under attack with the lowest accuracy."""
+        classifier = (self.classifier or self.model).name
+        attacked = [m for m in self.measured if m.defended == classifier and m.attack != "clean"]
         if not attacked:
             raise KeyError(f"{self.name}: no attack was measured.")
         return min(attacked, key=lambda m: m.accuracy)
@@ -124,7 +125,7 @@ class Card:
         """Read a card.json.
 
         Raises:
-            ValueError: if it is no JSON, or as from_json().
+            ValueError: if the file is not JSON; also as from_json().
         """
         try:
             data = json.loads(Path(path).read_text())
@@ -134,14 +135,14 @@ class Card:
 
 
 def verified_card(folder: Path, card_sha256: str | None = None) -> Card:
-    """Return the card of an artefact, every file of which has been verified.
+    """Verify every file of an artefact and return its card.
 
     Args:
         folder: the artefact.
         card_sha256: the index's hash of card.json, or None for a zoo without an index.
 
     Raises:
-        IntegrityError: if a file is missing or is not the one that was published.
+        IntegrityError: if a file is missing or differs from the published one.
         ValueError: if the card cannot be read.
     """
     if card_sha256 is not None:

@@ -1,4 +1,4 @@
-"""Fetch an artefact from a remote zoo into the cache, whole or not at all."""
+"""Fetch an artefact from a remote zoo into the cache; a fetch is atomic."""
 
 import os
 import shutil
@@ -23,23 +23,23 @@ class FetchError(OSError):
 
 
 def cache() -> Path:
-    """Return the folder that fetched artefacts are kept in."""
+    """Return the cache folder of fetched artefacts."""
     return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/keras_aaa/zoo").expanduser()
 
 
 def fetch(name: str, version: int, entry: IndexEntry) -> Path:
     """Return cache()/name/version, fetched from <KERAS_AAA_ZOO_URL>/<name>-<version>.tar if absent.
 
-    Several processes may fetch at once: each downloads into a folder of its own, the first that is
-    done moves its copy into place.
+    Several processes may fetch at once. Each downloads into its own folder, and the first one to
+    finish moves its copy into place.
 
     Args:
-        name, version: of the artefact, checked before.
+        name, version: of the artefact; the caller has checked them.
         entry: the index's pinned hashes.
 
     Raises:
-        FetchError: if no URL is set, or nothing came from it.
-        IntegrityError: if what came is not what was published.
+        FetchError: if no URL is set, or if the download fails.
+        IntegrityError: if the download differs from the published artefact.
     """
     folder = cache() / name / str(version)
     if folder.is_dir():
@@ -64,7 +64,7 @@ def fetch(name: str, version: int, entry: IndexEntry) -> Path:
         try:
             os.rename(unpacked, folder)
         except OSError:
-            if not folder.is_dir():  # another process was first: its copy is as good
+            if not folder.is_dir():  # another process may have moved an identical copy first
                 raise
     finally:
         shutil.rmtree(temporary)
@@ -79,11 +79,11 @@ def _download(url: str, folder: Path, expected: str) -> Path:
     # Keras turns every HTTP and URL error into a plain Exception that names the address.
     except Exception as error:
         raise FetchError(f"{url} could not be fetched: {error}") from error
-    found = file_hash(Path(path))
-    if found != expected:
+    sha256 = file_hash(Path(path))
+    if sha256 != expected:
         size = Path(path).stat().st_size
         raise IntegrityError(
-            f"{url}: expected sha256 {expected}, found {found} ({size} bytes). The download was "
-            "cut short, or the address serves something else."
+            f"{url}: expected sha256 {expected}, found {sha256} ({size} bytes). The download is "
+            "incomplete, or the address serves another file; try again or check the address."
         )
     return Path(path)

@@ -20,9 +20,9 @@ class IndexEntry:
 
     Args:
         kind, dataset, threat: as on its card; threat is the norm, or None.
-        bytes: of all its files.
+        bytes: total size of its files.
         card_sha256: of card.json, which holds the hashes of the other files.
-        archive_sha256: of the tar that a remote zoo serves.
+        archive_sha256: of the tar file that a remote zoo serves.
     """
 
     kind: str
@@ -34,13 +34,13 @@ class IndexEntry:
 
 
 def describe(card: Card) -> dict:
-    """Return what a list of models is filtered by: kind, dataset, threat (a norm or None)."""
+    """Return the fields that list_models() filters by: kind, dataset, threat (a norm or None)."""
     norm = card.threat["norm"] if card.threat else None
     return {"kind": card.kind, "dataset": card.dataset, "threat": norm}
 
 
 def read_index(path: Path) -> dict[str, dict[int, IndexEntry]]:
-    """Return name -> version -> entry; empty where there is no index.
+    """Return name -> version -> entry; empty if the index does not exist.
 
     Raises:
         ValueError: for an index of a newer schema.
@@ -75,15 +75,15 @@ def build_index(root: Path) -> dict:
 
 
 def pages(root: Path) -> dict[Path, str]:
-    """Return path -> text of every page that is made from the cards."""
+    """Return path -> text of every page that is generated from the cards."""
     cards = [Card.read(path) for path in sorted(root.glob(f"*/*/{CARD}"))]
-    made = {root / card.name / "README.md": model_page(card) for card in cards}
-    made[root / "README.md"] = zoo_page(cards)
-    return made
+    texts = {root / card.name / "README.md": model_page(card) for card in cards}
+    texts[root / "README.md"] = zoo_page(cards)
+    return texts
 
 
 def refresh(root: Path, index: Path, *, check: bool = False) -> list[Path]:
-    """Write index and pages, or with `check` only compare; return the paths that differed."""
+    """Rewrite the index and the pages, or only compare (`check`); return the differing paths."""
     fresh = build_index(root)
     stale = []
     if not index.exists() or json.loads(index.read_text()) != fresh:

@@ -1,4 +1,4 @@
-"""The zoo's pages in Markdown, made from the cards alone."""
+"""The zoo's pages in Markdown, generated from the cards."""
 
 import json
 from collections.abc import Sequence

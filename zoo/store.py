@@ -1,4 +1,4 @@
-"""Where artefacts lie: in the package, in another folder, in the cache, or at a remote zoo."""
+"""Find artefacts: in the package, in a private zoo's folder, in the cache or in a remote zoo."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ INDEX = Path(__file__).parent / "index.json"
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One version of an artefact; `entry` is its line in the index, None for a private zoo."""
+    """One version of an artefact; `entry` is from the index, or None for a private zoo."""
 
     name: str
     version: int
@@ -24,7 +24,7 @@ class ModelVersion:
     entry: IndexEntry | None
 
     def folder(self) -> Path:
-        """Return the artefact's folder, fetched if it is not at hand. Raises as fetch() does."""
+        """Return the artefact's folder; fetch it if it is missing. Raises as fetch() does."""
         folder = self.root / self.name / str(self.version)
         if self.entry is None or folder.is_dir():
             return folder
@@ -37,7 +37,7 @@ class ModelVersion:
 
     @property
     def card_sha256(self) -> str | None:
-        """The pinned hash of the card, where there is an index."""
+        """The index's hash of the card, or None for a zoo without an index."""
         return self.entry.card_sha256 if self.entry else None
 
     def card(self) -> Card:
@@ -52,8 +52,8 @@ def find(name: str, version: int | None = None, root: Path | str | None = None) 
     """Return the artefact of that name and version, the newest by default.
 
     Args:
-        name: as list_models() gives it.
-        version: a whole number from 1 on, or None.
+        name: a name from list_models().
+        version: a whole number >= 1, or None for the newest.
         root: a private zoo's folder, or None for the zoo of this package.
 
     Raises:
@@ -69,7 +69,7 @@ def find(name: str, version: int | None = None, root: Path | str | None = None) 
 
 
 def next_version(name: str) -> int:
-    """Return the version that a model of that name, trained anew, has: one after the zoo's."""
+    """Return the version number of a newly trained model: the zoo's newest plus 1, or 1."""
     return 1 + max(_known(None).get(check_name(name), {0: None}))
 
 
@@ -91,8 +91,8 @@ def _known(root: Path | str | None) -> dict[str, dict[int, ModelVersion]]:
     for path in Path(root).glob(f"*/*/{CARD}"):
         name, version = path.parent.parent.name, path.parent.name
         if version.isdigit():
-            found = ModelVersion(name, int(version), Path(root), None)
-            known.setdefault(name, {})[int(version)] = found
+            model = ModelVersion(name, int(version), Path(root), None)
+            known.setdefault(name, {})[int(version)] = model
     if not known:
-        raise ValueError(f"root: no <name>/<version>/{CARD} lies in {root}.")
+        raise ValueError(f"root: expected <name>/<version>/{CARD} in {root}, found none.")
     return known

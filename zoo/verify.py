@@ -1,4 +1,4 @@
-"""Measure again what a card claims."""
+"""Re-measure the accuracies that a card claims."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,15 @@ from keras_aaa.threat_model import ThreatModel, threat_for
 from zoo import artefact, store
 from zoo.card import Card
 
-Masks = dict[tuple[str, int | None], np.ndarray]  # attack, steps -> who is classified correctly
+Masks = dict[tuple[str, int | None], np.ndarray]  # attack, steps -> correctly classified
 
 
 @dataclass(frozen=True)
 class Check:
     """One claim of a card and its re-measurement; accuracies are fractions.
 
-    `tolerance` is the longer side of the measurement's interval, at 95 % for all claims of the card
-    at once: an accuracy that is farther from the claimed one does not hold.
+    `tolerance` is the longer side of the measurement's confidence interval. Its level is 95 % for
+    all claims of the card at once. A claim does not hold if the two accuracies differ by more.
     """
 
     defended: str
@@ -46,18 +46,18 @@ def verify_card(
     attack: str = "pgd",
     data_dir: str | None = None,
 ) -> list[Check]:
-    """Re-measure the accuracies on an artefact's card: the clean ones, and those of one attack.
+    """Re-measure the clean accuracies on an artefact's card and the accuracies under one attack.
 
     Args:
         found: the artefact.
-        examples: the first so many test examples; by default each accuracy is measured on as many
-            as the card says.
+        examples: number of test examples, the first ones; by default the card's number for each
+            accuracy.
         attack: "pgd" or "autoattack".
         data_dir: folder of prepared TFDS sets.
 
     Raises:
-        ValueError: for another attack, or one that the card has no accuracy of.
-        IntegrityError: if a file is not the one that was published.
+        ValueError: for an unknown attack, or one without an accuracy on the card.
+        IntegrityError: if a file differs from the published one.
     """
     attacks = {"pgd": _survive_pgd, "autoattack": _survive_autoattack}
     survive = lookup("attack", attack, attacks)
@@ -65,8 +65,8 @@ def verify_card(
     claims = [m for m in card.measured if m.attack in ("clean", attack)]
     if all(m.attack == "clean" for m in claims):
         raise ValueError(f"{card.name}: the card has no accuracy under {attack}.")
-    most = examples or max(m.examples for m in claims)
-    images, labels = data.first(data.load(card.dataset, "test", data_dir), most)
+    largest = examples or max(m.examples for m in claims)
+    images, labels = data.first(data.load(card.dataset, "test", data_dir), largest)
     threat = ThreatModel(**card.threat) if card.threat else threat_for(card.dataset)
     checks = []
     for defended in dict.fromkeys(m.defended for m in claims if m.attack == attack):
@@ -75,23 +75,24 @@ def verify_card(
         counts = {m: examples or m.examples for m in stated}
         for n in sorted(set(counts.values()), reverse=True):
             x, y = images[:n], labels[:n]
-            # PGD's fewer steps too, though measured on more: who fell at them has fallen.
+            # PGD with fewer steps is run too: an example misclassified after fewer steps counts as
+            # misclassified after more.
             run = [m for m in stated if counts[m] >= n]
             if any(m.attack == attack for m in run):
                 survived = survive(defence, x, y, threat, run)
             else:
                 survived = {("clean", None): correct(defence, x, y)}
             for claim in (m for m in stated if counts[m] == n):
-                right = Measurement.of(survived[claim.attack, claim.steps])
-                low, high = right.interval_among(len(claims))
+                measurement = Measurement.of(survived[claim.attack, claim.steps])
+                low, high = measurement.interval_among(len(claims))
                 checks.append(
                     Check(
                         defended,
                         claim.attack,
                         claim.steps,
                         claim.accuracy,
-                        right.accuracy,
-                        max(high - right.accuracy, right.accuracy - low),
+                        measurement.accuracy,
+                        max(high - measurement.accuracy, measurement.accuracy - low),
                         len(y),
                     )
                 )
@@ -108,18 +109,18 @@ def _survive_pgd(defence, images, labels, threat, claims) -> Masks:
 
 
 def _survive_autoattack(defence, images, labels, threat, claims) -> Masks:
-    found = autoattack(defence, images, labels, threat=threat, precision=_precision(claims))
-    return {("clean", None): found["clean"], ("autoattack", None): found["square"]}
+    masks = autoattack(defence, images, labels, threat=threat, precision=_precision(claims))
+    return {("clean", None): masks["clean"], ("autoattack", None): masks["square"]}
 
 
 def _precision(claims) -> str:
-    """What the claims were crafted in, or float32 where this machine has no bfloat16."""
+    """Return the claims' crafting precision, or float32 if this machine has no bfloat16."""
     crafted = {m.crafting for m in claims} - {None}
     return choose_precision("auto") if crafted == {"bfloat16"} else "float32"
 
 
 def _defence(found: store.ModelVersion, card: Card, defended: str) -> keras.Model:
-    """The classifier of that name behind the artefact's autoencoder, or the classifier itself."""
+    """Return the artefact's autoencoder before the named classifier, or a classifier alone."""
 
     def read(part: str) -> keras.Model:
         return artefact.read(found.folder(), part=part, card_sha256=found.card_sha256)

@@ -1,1 +1,1 @@
-"""The experiments of the AAA paper: what is trained, attacked and compared with its tables."""
+"""The experiments of the AAA paper: train, attack, and compare with its tables."""

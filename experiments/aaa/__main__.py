@@ -3,14 +3,14 @@
     python -m experiments.aaa --dataset=mnist                         # one autoencoder, ce_mse
     python -m experiments.aaa --dataset=mnist --loss=ce,mse,ce_mse --baseline   # whole tables
     python -m experiments.aaa --loss=ce,mse,ce_mse --baseline --from_zoo   # the same, no training
-    python -m experiments.aaa --dataset=cifar10 --ensemble      # on all classifiers, one a step
-    python -m experiments.aaa --classifiers=mnist_mixer --from_zoo   # one that the paper has not
+    python -m experiments.aaa --dataset=cifar10 --ensemble      # with all classifiers, one per step
+    python -m experiments.aaa --classifiers=mnist_mixer --from_zoo   # it is not in the paper
 
-The run's folder holds result.json (everything measured), pictures of the training under attack and
-of what autoencoders make of images, if the run is about any, a folder with checkpoints and curves
-for each model trained, and zoo/, the trained models as SavedModels with their cards. A run that was
-broken off goes on where it was. The recipes "paper" and "long" take VGG-19 at its full width; the
-others take a quarter of it.
+The run's folder holds result.json with all measurements, and a folder with checkpoints and curves
+for each trained model. zoo/ holds the trained models as SavedModels with their cards. There are
+pictures of adversarial training, and of reconstructions if the run has autoencoders. An interrupted
+run resumes. The recipes "paper" and "long" use VGG-19 at full width; the others use a quarter of
+it.
 
 Paper: AAA Tables 1 to 8.
 """
@@ -69,7 +69,7 @@ def main(argv):
     if setting.job:
         add_robust(setting, study, models, plan, threat)
         setting.job.write()
-        print(f"Run it where JAX is: python {setting.job.folder}/run.py --seconds=600")
+        print(f"On a machine with JAX, run: python {setting.job.folder}/run.py --seconds=600")
         return
     autoencoder = plan.autoencoder.build(input_shape=spec.shape)
     defence = defend(autoencoder, models.classifiers[study.source].model)
@@ -99,7 +99,7 @@ def main(argv):
     }
     write_json(setting.workdir / "result.json", result)
     written = ["result.json", *_save(setting, study, models, result)]
-    histories = {run.name: found for run in models.all() if (found := adversarial_history(run))}
+    histories = {run.name: past for run in models.all() if (past := adversarial_history(run))}
     if histories:
         training_curves(histories, setting.workdir / "training.png")
         written.append("training.png")
@@ -130,8 +130,9 @@ def _measure(
     test: PgdTest,
 ) -> tuple[list[dict], dict[str, float]]:
     long = FLAGS.long_examples
-    # (row of the paper's table, model that the row is about, classifier, its table, defence,
-    # long_examples). Natural classifiers have nearly all fallen by then: on all it costs nothing.
+    # (row of the paper's table, model of the row, classifier, its table, defence, long_examples).
+    # long_examples is 0 for natural classifiers: nearly all their examples are misclassified after
+    # few steps and skipped, so all examples cost next to nothing.
     wanted = [
         ("natural", name, name, table, models.classifiers[name].model, 0)
         for name, table in study.tables.items()
@@ -156,7 +157,7 @@ def _measure(
     seconds = {f"training {r.name}": r.record["training_seconds"] for r in models.all() if r.record}
     for row, model, classifier, table, defence, long_examples in wanted:
         title = f"{row}_{classifier}"
-        found = measure(
+        result = measure(
             title,
             defence,
             images,
@@ -168,24 +169,24 @@ def _measure(
             strategy=setting.strategy,
             long_examples=long_examples,
         )
-        seconds[f"measuring {title}"] = found["seconds"]
-        for accuracy in found["accuracies"]:
+        seconds[f"measuring {title}"] = result["seconds"]
+        for accuracy in result["accuracies"]:
             column = accuracy["attack"] + str(accuracy["steps"] or "")
-            where = {"table": table.key, "row": row, "model": model, "classifier": classifier}
+            place = {"table": table.key, "row": row, "model": model, "classifier": classifier}
             paper = paper_accuracy(table.cells, row, column)
-            rows.append({**where, **accuracy, "paper": paper})
+            rows.append({**place, **accuracy, "paper": paper})
     return rows, seconds
 
 
 def _save(setting: RunContext, study: Study, models: Models, result: dict) -> list[str]:
-    """Save what was trained here into the run's own zoo; its folders, as the user is told them."""
+    """Save the models trained here into the run's own zoo; return their folders for printing."""
     root = setting.workdir / "zoo"
     trained = [run for run in models.all() if run.record]
     autoencoders = [run.name for run in models.autoencoders.values()]
     for run in trained:
         source = models.classifiers[study.source] if run.name in autoencoders else None
         command = result["command"]
-        # Once the zoo has a natural classifier, only this flag trains it again.
+        # If the zoo has a natural classifier, only this flag trains it again.
         if run.name in models.classifiers and not FLAGS.train_classifiers:
             command += " --train_classifiers"
         save(run, artefact_card(run, source, result | {"command": command}), root, source)

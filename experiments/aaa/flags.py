@@ -1,6 +1,6 @@
-"""The flags of experiments.aaa, and the plan that they ask for.
+"""The flags of experiments.aaa, and the plan that they describe.
 
-A flag that nothing of the run would heed is refused: whoever gave it expects it to matter.
+A flag without an effect on the run is refused, because its user expects an effect.
 """
 
 import dataclasses
@@ -28,10 +28,10 @@ from keras_aaa.training import LOSSES, Loss, Recipe
 from keras_aaa.training.recipe import AUTOENCODER_FIELDS
 
 FLAGS = flags.FLAGS
-# What is trained -> the fields of a recipe that are not about it.
+# job -> recipe fields without an effect on it
 JOBS = {"natural": AUTOENCODER_FIELDS, "adversarial": AUTOENCODER_FIELDS, "aaa": ()}
 
-# A flag about autoencoders -> whether training by a loss heeds it.
+# flag about autoencoders -> whether training with a loss uses it
 HEEDED_BY: Mapping[str, Callable[[Loss], bool]] = {
     "mse_weight": lambda loss: loss.ce > 0 and loss.mse > 0,
     "temperature": lambda loss: loss.ce > 0,
@@ -49,39 +49,48 @@ flags.DEFINE_list("loss", ["ce_mse"], f"Losses to train an autoencoder with: {',
 flags.DEFINE_list(
     "classifiers",
     None,
-    "Those to train (where the zoo lacks them) and measure: the paper's if not given. The source "
-    "takes part in any case. An MLP-mixer, <dataset>_mixer, is beyond the paper.",
+    "Classifiers to measure, and to train if the zoo lacks them; by default the paper's. The "
+    "source is always included. An MLP-mixer, <dataset>_mixer, is not in the paper.",
 )
-flags.DEFINE_bool("ensemble", False, "Also train one on all classifiers, one drawn a step.")
-flags.DEFINE_integer("latent", None, "Size of the latent vector, where there is one.", 1, 65536)
+flags.DEFINE_bool(
+    "ensemble", False, "Also train an autoencoder with all classifiers, one drawn per step."
+)
+flags.DEFINE_integer(
+    "latent", None, "Size of the latent vector, if the autoencoder has one.", 1, 65536
+)
 flags.DEFINE_integer(
     "encoder_epochs",
     0,
-    "Epochs in which the encoder alone is first trained under attack, as a classifier.",
+    "Epochs of a first training of the encoder alone, under attack, as a classifier.",
     0,
     10_000,
 )
 flags.DEFINE_integer("width", None, "Filters of the autoencoder's first convolution.", 1, 4096)
 flags.DEFINE_integer(
-    "long_examples", 0, "Examples for the longest PGD on defences, the first ones; 0 takes all.", 0
+    "long_examples",
+    0,
+    "Number of examples for the longest PGD on defences, the first ones; 0 takes all.",
+    0,
 )
-flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that test attacks craft in.")
+flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision of crafting the test attacks.")
 flags.DEFINE_bool(
     "baseline",
     False,
-    "Also train the adversarial-training baselines; with --from_zoo, those that it has.",
+    "Also train the adversarial-training baselines; with --from_zoo, measure the zoo's.",
 )
-flags.DEFINE_bool("train_classifiers", False, "Train the natural classifiers, zoo or not.")
+flags.DEFINE_bool(
+    "train_classifiers", False, "Train the natural classifiers even if the zoo has them."
+)
 flags.DEFINE_bool("from_zoo", False, "Train nothing: measure the models of the zoo.")
-flags.DEFINE_bool("publish", False, "Write the accuracies onto the zoo's cards; with --from_zoo.")
+flags.DEFINE_bool("publish", False, "Write the accuracies to the zoo's cards; needs --from_zoo.")
 
 
 def plan(study: Study) -> Plan:
-    """Return what the flags ask for.
+    """Return the plan that the flags describe.
 
     Raises:
-        ValueError: for an unknown name, a size that the autoencoder lacks, and flags that nothing
-            of the run would heed or that contradict each other.
+        ValueError: for an unknown name, for a size that the autoencoder lacks, and for flags that
+            have no effect or contradict each other.
     """
     _check_from_zoo()
     _check_start(study)
@@ -117,54 +126,55 @@ def _check_from_zoo() -> None:
     """Refuse flags about training with --from_zoo, and --publish without it."""
     training = [field.name for field in dataclasses.fields(Recipe)]
     training += ["train_classifiers", "start_from", "encoder_epochs", "precision"]
-    given = [name for name in training if FLAGS[name].present]
-    # Some recipes are about the classifiers' size as well.
-    given += ["recipe"] * (FLAGS["recipe"].present and FLAGS.recipe not in FULL_SIZE)
-    if FLAGS.from_zoo and given:
-        flags_given = ", ".join(f"--{name}" for name in given)
+    chosen = [name for name in training if FLAGS[name].present]
+    # The recipes in FULL_SIZE also set the size of the classifiers.
+    chosen += ["recipe"] * (FLAGS["recipe"].present and FLAGS.recipe not in FULL_SIZE)
+    if FLAGS.from_zoo and chosen:
+        flags_given = ", ".join(f"--{name}" for name in chosen)
         raise ValueError(f"--from_zoo trains nothing: leave out {flags_given}.")
     if FLAGS.publish and not FLAGS.from_zoo:
-        raise ValueError("--publish writes onto cards of the zoo: expected --from_zoo with it.")
+        raise ValueError("--publish writes to the zoo's cards: expected --from_zoo with it.")
 
 
 def _check_compiled() -> None:
-    """Refuse what the flags about jobs contradict."""
-    given = [name for name in common_flags.COMPILED if FLAGS[name].value]
-    if len(given) > 1 or (given and FLAGS.from_zoo):
+    """Refuse flags that contradict the flags about jobs."""
+    chosen = [name for name in common_flags.COMPILED if FLAGS[name].value]
+    if len(chosen) > 1 or (chosen and FLAGS.from_zoo):
         raise ValueError(
             "--compile_to writes a job, --compiled takes its results, --from_zoo trains nothing: "
             "expected one of them."
         )
     if FLAGS.compile_to and FLAGS.encoder_epochs:
         raise ValueError(
-            "--encoder_epochs: a job cannot begin one training with another's result yet; leave it "
-            "out, or name a trained autoencoder by --start_from."
+            "--encoder_epochs: a job's training cannot start from another's result; leave it out, "
+            "or name a trained autoencoder by --start_from."
         )
 
 
 def _check_start(study: Study) -> None:
-    """Refuse a --start_from that no model of the run would begin with."""
-    given = FLAGS.start_from
+    """Refuse a --start_from that no training of the run would start from."""
+    start = FLAGS.start_from
     trained = list(study.tables) * FLAGS.train_classifiers
     trained += [f"{name}_pgd" for name in study.baselines] * FLAGS.baseline
-    if given is None or given in trained:
+    if start is None or start in trained:
         return
-    if zoo.info(given).kind == "classifier":
+    if zoo.info(start).kind == "classifier":
         raise ValueError(
-            f"--start_from: {given} is a classifier, which begins only its own training; "
+            f"--start_from: {start} is a classifier and initialises only its own training; "
             "expected --train_classifiers or --baseline with it."
         )
     if not any(FLAGS.loss) and not FLAGS.ensemble:
         raise ValueError(
-            f"--start_from: {given} begins autoencoders; expected --loss or --ensemble."
+            f"--start_from: {start} initialises autoencoders; expected --loss or --ensemble."
         )
 
 
 def _check_heeded(losses: Mapping[str, Loss]) -> None:
-    """Refuse flags about autoencoders that none of these losses heeds."""
+    """Refuse flags about autoencoders that none of these losses uses."""
     for name, heeded in HEEDED_BY.items():
         if FLAGS[name].present and not any(heeded(loss) for loss in losses.values()):
-            trained = f"of {', '.join(losses)}" if losses else "of no autoencoder"
+            trained = ", ".join(losses) or "no autoencoder"
             raise ValueError(
-                f"--{name}: this run is {trained}, which does not heed it; leave it out."
+                f"--{name}: expected a loss that uses it, but this run trains {trained}; leave it "
+                "out."
             )

@@ -15,24 +15,24 @@ from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Loss, Recipe
 from keras_aaa.training.recipe import AUTOENCODER_FIELDS
 
-ENSEMBLE = "ensemble"  # stands where a loss does
+ENSEMBLE = "ensemble"  # used in place of a loss's name
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which models a run is about, and where they come from.
+    """The models of a run, and where they come from.
 
     Args:
-        losses: name -> loss of each autoencoder; ENSEMBLE for the one on all classifiers.
+        losses: name -> loss of each autoencoder; ENSEMBLE for the one trained with all classifiers.
         autoencoder: its architecture.
-        variant: what its name says of it besides data set and loss.
+        variant: parts of its name after data set and loss.
         recipes: by job.
-        baseline: whether the adversarially trained classifiers are part of it.
-        train_classifiers: names of those to train even if the zoo has them.
+        baseline: whether the run includes the adversarially trained classifiers.
+        train_classifiers: names of classifiers to train even if the zoo has them.
         from_zoo: train nothing.
-        start_from: zoo name of an autoencoder whose weights the autoencoders begin with, or of a
-            classifier that begins with its own; None for neither.
-        encoder_epochs: epochs in which the encoder alone is first trained, as a classifier.
+        start_from: zoo name of an autoencoder whose weights initialise the autoencoders, or of a
+            classifier whose weights initialise its own training; or None.
+        encoder_epochs: epochs of a first training of the encoder alone, as a classifier.
     """
 
     losses: dict[str, Loss]
@@ -61,19 +61,20 @@ class Models:
 
 
 def check_plan(plan: Plan, dataset: str, shape: tuple[int, int, int]) -> None:
-    """Raise ValueError, before anything is trained, where the zoo's models do not fit the plan.
+    """Raise ValueError before any training if the zoo's models do not fit the plan.
 
     Args:
-        plan: what the flags ask for.
+        plan: the plan that the flags describe.
         dataset: its name.
-        shape: of its images.
+        shape: of its images, (h, w, c).
     """
     for loss in plan.losses if plan.from_zoo else ():
         card = zoo.info(autoencoder_name(dataset, loss, plan.variant))
         for name, wanted in plan.autoencoder.sizes.items():
             if (has := card.model.sizes.get(name, wanted)) != wanted:
                 raise ValueError(
-                    f"--{name}: {card.name} of the zoo has {has}, not {wanted}; give that or none."
+                    f"--{name}: {card.name} of the zoo has {has}, not {wanted}; give {has}, or "
+                    f"leave --{name} out."
                 )
     start = _start(plan, "", of_any_name=True)
     if start and plan.losses:
@@ -83,22 +84,22 @@ def check_plan(plan: Plan, dataset: str, shape: tuple[int, int, int]) -> None:
 
 
 def classifiers(setting: RunContext, study: Study, plan: Plan) -> Models:
-    """Return the study's natural classifiers: the zoo's where it has them."""
-    found = {}
+    """Return the study's natural classifiers; take them from the zoo if it has them."""
+    trained = {}
     for name, config in study.classifiers.items():
         if plan.from_zoo or (name in zoo.list_models() and name not in plan.train_classifiers):
-            found[name] = from_zoo(name)
+            trained[name] = from_zoo(name)
             print(f"{name}: taken from the zoo.")
         else:
             start, recipe = _start(plan, name), plan.recipes["natural"]
-            found[name] = train_in_folder(setting, name, config, recipe, start=start)
-    return Models(found)
+            trained[name] = train_in_folder(setting, name, config, recipe, start=start)
+    return Models(trained)
 
 
 def attacked(
     study: Study, models: Models, plan: Plan, defence: keras.Model
 ) -> list[tuple[keras.Model, list[Recipe]]]:
-    """Return what `add_robust` will train under attack: images -> logits, its runs' recipes.
+    """Return the models that `add_robust` will train under attack, with the recipes of their runs.
 
     Args:
         study, models, plan: as for add_robust.
@@ -106,14 +107,14 @@ def attacked(
     """
     if plan.from_zoo:
         return []
-    found = [(defence, [plan.recipes["aaa"]] * len(plan.losses))]
+    pairs = [(defence, [plan.recipes["aaa"]] * len(plan.losses))]
     if plan.losses and plan.encoder_epochs:
         shape, classes = defence.input_shape[1:], defence.output_shape[-1]
         model = _encoder_classifier(plan).build(input_shape=shape, classes=classes)
-        found.append((model, [_encoder_recipe(plan)]))
+        pairs.append((model, [_encoder_recipe(plan)]))
     for name in study.baselines if plan.baseline else ():
-        found.append((models.classifiers[name].model, [plan.recipes["adversarial"]]))
-    return found
+        pairs.append((models.classifiers[name].model, [plan.recipes["adversarial"]]))
+    return pairs
 
 
 def measured(
@@ -123,31 +124,31 @@ def measured(
     defence: keras.Model,
     runs: list[tuple[tuple[int, ...], int]],
 ) -> list[tuple[keras.Model, int]]:
-    """Return what the test attacks will attack: images -> logits, the steps of all examples.
+    """Return the models that the tests will attack, with the number of steps over all examples.
 
     Args:
         study, models, plan, defence: as for attacked.
-        runs: numbers of steps of the test, on how many examples, as `experiments.measure.parts`
-            gives them. Natural classifiers have fallen after the first number.
+        runs: (numbers of steps, number of examples) each, from `experiments.measure.parts`.
+            Natural classifiers are misclassified after the first number of steps.
     """
     (first, *_), examples = runs[0]
     whole = sum(steps[-1] * count for steps, count in runs)
     baselines = study.baselines if plan.baseline else ()
-    found = [
+    pairs = [
         (models.classifiers[name].model, first * examples + whole * (name in baselines))
         for name in study.tables
     ]
-    return [*found, (defence, whole * len(study.tables) * len(plan.losses))]
+    return [*pairs, (defence, whole * len(study.tables) * len(plan.losses))]
 
 
 def add_robust(
     setting: RunContext, study: Study, models: Models, plan: Plan, threat: ThreatModel
 ) -> None:
     """Add the autoencoders and the adversarially trained classifiers that the plan asks for."""
-    begun = _with_encoder(setting, plan, threat) if plan.losses and plan.encoder_epochs else None
+    initial = _with_encoder(setting, plan, threat) if plan.losses and plan.encoder_epochs else None
     for name, loss in plan.losses.items():
         model = autoencoder_name(setting.dataset, name, plan.variant)
-        behind = study.seen() if name == ENSEMBLE else [study.source]
+        sources = study.seen() if name == ENSEMBLE else [study.source]
         models.autoencoders[name] = (
             from_zoo(model)
             if plan.from_zoo
@@ -158,8 +159,8 @@ def add_robust(
                 plan.recipes["aaa"],
                 loss=loss,
                 threat=threat,
-                classifiers=tuple(models.classifiers[classifier] for classifier in behind),
-                start=begun or _start(plan, model, of_any_name=True),
+                classifiers=tuple(models.classifiers[classifier] for classifier in sources),
+                start=initial or _start(plan, model, of_any_name=True),
             )
         )
     for name in study.baselines if plan.baseline else ():
@@ -182,24 +183,25 @@ def add_robust(
 
 
 def _with_encoder(setting: RunContext, plan: Plan, threat: ThreatModel) -> Trained:
-    """The autoencoder that all begin with: its encoder trained under attack, its decoder not.
+    """Return the autoencoder that initialises all others; only its encoder was trained.
 
-    The decoder, and the encoder before it is trained, are those of --start_from if given.
+    The encoder is trained under attack, as a classifier. With --start_from, that model initialises
+    the decoder, and the encoder before its training.
     """
     recipe = _encoder_recipe(plan)
     spec = data.image_spec(setting.dataset, setting.data_dir)
     config = plan.autoencoder.with_sizes(input_shape=spec.shape)
     keras.utils.set_random_seed(recipe.seed)
     model = config.build()
-    begun = None
+    initial = None
     if start := _start(plan, "encoder", of_any_name=True):
         initialise_from(start, model, config, recipe.seed)
         whole = _encoder_classifier(plan).with_sizes(input_shape=spec.shape, classes=spec.classes)
         classifier = whole.build()
         encoder(classifier).set_weights(encoder(model).get_weights())
-        begun = Trained(start.name, classifier, whole, None)
+        initial = Trained(start.name, classifier, whole, None)
     trained = train_in_folder(
-        setting, "encoder", _encoder_classifier(plan), recipe, threat=threat, start=begun
+        setting, "encoder", _encoder_classifier(plan), recipe, threat=threat, start=initial
     )
     encoder(model).set_weights(encoder(trained.model).get_weights())
     latent_layer = tuple(trained.model.get_layer(LATENT_CLASSIFIER).get_weights())
@@ -212,19 +214,19 @@ def _encoder_classifier(plan: Plan) -> ModelConfig:
 
 
 def _encoder_recipe(plan: Plan) -> Recipe:
-    # What is about autoencoders alone is left out, so that all of them begin with the same encoder.
+    # Fields about autoencoders are reset, so that all autoencoders start from the same encoder.
     unset = {name: getattr(Recipe, name) for name in AUTOENCODER_FIELDS}
     return replace(plan.recipes["adversarial"], epochs=plan.encoder_epochs, **unset)
 
 
 def _start(plan: Plan, name: str, of_any_name: bool = False) -> Trained | None:
-    """The zoo's model whose weights `name` begins with; autoencoders take any other's."""
-    given = plan.start_from
-    if given is None or not (
-        given == name or (of_any_name and zoo.info(given).kind == "autoencoder")
+    """Return the zoo model that initialises `name`, or None; autoencoders accept any other one."""
+    start_from = plan.start_from
+    if start_from is None or not (
+        start_from == name or (of_any_name and zoo.info(start_from).kind == "autoencoder")
     ):
         return None
-    return from_zoo(given)
+    return from_zoo(start_from)
 
 
 def autoencoder_name(dataset: str, loss: str, variant: tuple[str, ...] = ()) -> str:
@@ -235,7 +237,7 @@ def autoencoder_name(dataset: str, loss: str, variant: tuple[str, ...] = ()) -> 
 
 
 def origin(run: Trained) -> dict:
-    """Return where a model came from: its training here, or what the zoo says of it."""
+    """Return a model's origin: the record of its training here, or fields of its zoo card."""
     if run.record:
         return run.record
     card = zoo.info(run.name)
@@ -249,7 +251,7 @@ def origin(run: Trained) -> dict:
 
 
 def adversarial_history(run: Trained) -> list[dict]:
-    """Return the figures of each epoch of adversarial training, here or in the zoo's past."""
+    """Return the history of adversarial training by epoch, from this run or from the zoo's card."""
     if run.record:
         return run.record["history"] if run.record["identity"]["threat"] else []
     training = zoo.info(run.name).training

@@ -24,7 +24,7 @@ def draw_reconstructions(
     test: PgdTest,
     path: Path,
 ) -> None:
-    """Draw a row an example, and for each loss the adversarial image and its reconstruction.
+    """Draw a row per example, with the adversarial image and its reconstruction for each loss.
 
     Each adversarial image is crafted end-to-end against that loss's own defence.
     Paper: AAA Table 3.
@@ -33,7 +33,7 @@ def draw_reconstructions(
         autoencoders: loss -> autoencoder.
         source: the source classifier behind them.
         images, labels: test examples; the first EXAMPLES are drawn.
-        threat, test: the attack; its first number of steps.
+        threat, test: the attack, with the first number of steps of `test`.
         path: the PNG to write.
     """
     x, y = images[:EXAMPLES], labels[:EXAMPLES]

@@ -1,4 +1,4 @@
-"""What the AAA paper does on each data set, as data: which models, which attacks, which tables."""
+"""The AAA paper's experiments on each data set, as data: models, attacks and tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from keras_aaa.models import ModelConfig
 
 @dataclass(frozen=True)
 class Table:
-    """Where a classifier's numbers stand: our table's key and the paper's cells beside them."""
+    """A classifier's table: the key of our table, and the paper's cells to compare with."""
 
     key: str
     cells: tuple[Cells, ...]
@@ -22,17 +22,17 @@ class Study:
 
     source: str  # zoo name of the classifier the autoencoder is trained with
     classifiers: dict[str, ModelConfig]  # zoo name -> architecture; the source and the targets
-    unseen: dict[str, ModelConfig]  # targets of another family, beyond the paper
-    baselines: tuple[str, ...]  # those that the paper also trains adversarially
+    unseen: dict[str, ModelConfig]  # targets of another family, not in the paper
+    baselines: tuple[str, ...]  # classifiers that the paper also trains adversarially
     autoencoder: ModelConfig
     test_steps: tuple[int, ...]  # of the PGD test attack, each reported
     test_step_size: float  # image units
     tables: dict[str, Table]  # by the zoo name of the classifier that is measured
-    # classifier -> sizes of one that trains in hours on two cores and fits the zoo
+    # classifier -> sizes of a small one, which trains in hours on two cores and fits the zoo
     small: dict[str, dict] = field(default_factory=dict)
 
     def reduced(self) -> "Study":
-        """Return the study with the large classifiers made small, which their names then say."""
+        """Return the study with small classifiers in place of the large; their names say so."""
         names = {name: f"{name}_small" if name in self.small else name for name in self.tables}
         return replace(
             self,
@@ -49,10 +49,10 @@ class Study:
         )
 
     def only(self, names: Sequence[str]) -> "Study":
-        """Return the study that measures these classifiers, seen or not; the source stays in it.
+        """Return the study that measures only these classifiers; the source always remains.
 
         Raises:
-            ValueError: lists the classifiers there are.
+            ValueError: for an unknown classifier; lists the known ones.
         """
         for name in names:
             lookup("classifier", name, self.classifiers | self.unseen)
@@ -145,7 +145,7 @@ STUDIES = {
             ),
             "cifar10_mixer": Table("cifar10_mixer", ()),
         },
-        # With dropout so narrow a VGG learns next to nothing in the few epochs that it gets.
+        # A narrow VGG with dropout learns almost nothing in few epochs.
         small={"cifar10_vgg19": {"width": 16, "dropout": 0.0}},
     ),
 }
@@ -155,6 +155,6 @@ def study_for(dataset: str) -> Study:
     """Return the study of that data set.
 
     Raises:
-        ValueError: lists the data sets there are.
+        ValueError: for an unknown data set; lists the known ones.
     """
     return lookup("dataset", dataset, STUDIES)

@@ -1,1 +1,1 @@
-"""How fast, and how strong: ours beside the other libraries, on the same weights and examples."""
+"""Compare speed and strength with other libraries, on the same weights and examples."""

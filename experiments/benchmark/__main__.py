@@ -1,14 +1,14 @@
-"""How fast, and how strong: ours beside the other libraries.
+"""Compare the speed and the strength of attacks and training with other libraries.
 
     python -m experiments.benchmark                       # every job whose model is in the zoo
     python -m experiments.benchmark --jobs=pgd_mnist --json
 
-Every contender runs in a process of its own, in turn, on the same weights and the same first test
-examples, with the fastest of the batch sizes. Its attack's images are scored here, in float32: a
-fast attack that finds less is no win. The roofline is the model's multiply-adds over the measured
-peak of a square matrix product. Contenders that are not installed are named and left out (extra
-`bench`; PyTorch and torchattacks where they are installed). A run that was broken off goes on after
-the last contender that it timed.
+The contenders run one after another, each in its own process, on the same weights and the same
+first test examples. Each uses its fastest batch size. Its adversarial images are scored here in
+float32, because a fast attack is no gain if it is weaker. The roofline is the model's multiply-adds
+over the measured peak of a square matrix product. Contenders that are not installed are named and
+skipped. The extra `bench` does not install PyTorch and torchattacks. An interrupted run resumes
+after the last timed contender.
 """
 
 import json
@@ -38,14 +38,14 @@ from keras_aaa.hashing import weights_hash
 from keras_aaa.results import Measurement, cached, provenance, write_json
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("jobs", [], f"Of {', '.join(JOBS)}; by default all whose model is in the zoo.")
-flags.DEFINE_list("contenders", [], "Only those of these names.")
-flags.DEFINE_integer("examples", 0, "Fewer examples than a job's own; 0 takes its own.", 0)
+flags.DEFINE_list("jobs", [], f"Any of {', '.join(JOBS)}; by default all with a zoo model.")
+flags.DEFINE_list("contenders", [], "Names of the contenders; all by default.")
+flags.DEFINE_integer("examples", 0, "Number of examples, at most the job's; 0 takes the job's.", 0)
 flags.DEFINE_list("batch_sizes", ["128", "256", "512"], "Tried in turn while it gets faster.")
-flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
+flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR by default.")
 flags.DEFINE_bool("json", False, "Print JSON instead of tables.")
-flags.DEFINE_string("workdir", "runs/benchmark", "Where result.json and benchmark.png go.")
-flags.DEFINE_bool("again", False, "Time anew what an earlier run in the workdir has timed.")
+flags.DEFINE_string("workdir", "runs/benchmark", "Folder for result.json and benchmark.png.")
+flags.DEFINE_bool("again", False, "Repeat timings that an earlier run in the workdir has cached.")
 
 
 def main(argv):
@@ -93,12 +93,12 @@ def _run_job(name: str, job: Job, peaks: dict[str, float], console: Console) -> 
         "job": asdict(job),
         "examples": FLAGS.examples,
         "batch_sizes": FLAGS.batch_sizes,
-        "provenance": provenance(),  # other code or another machine is timed anew
+        "provenance": provenance(),  # other code or another machine needs new timings
     }
     rows = []
-    for contender, how in chosen.items():
-        if how.missing:
-            console.print(f"{name}: {contender} is left out, {how.requires} is not installed.")
+    for contender, library in chosen.items():
+        if library.missing:
+            console.print(f"{name}: {contender} is skipped, {library.requires} is not installed.")
             continue
         with console.status(f"{job.title}: {contender}"):
             row = cached(
@@ -115,7 +115,7 @@ def _run_job(name: str, job: Job, peaks: dict[str, float], console: Console) -> 
 
 
 def _row(name: str, job: Job, contender: str, subject: Subject) -> dict:
-    """Time one contender, and score what its attack found."""
+    """Time one contender, and score its adversarial images."""
     with tempfile.TemporaryDirectory() as out:
         measured, found = _in_own_process(name, contender, Path(out))
     accuracy = None

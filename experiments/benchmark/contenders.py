@@ -1,4 +1,4 @@
-"""Who takes part: for each kind of job, a name and the function that sets the contender up."""
+"""The contenders: for each kind of job, a name and a set-up function."""
 
 import importlib
 import importlib.util
@@ -16,7 +16,7 @@ class Contender:
     """A library's way of doing a kind of job.
 
     Args:
-        module: where its function is; imported in the contender's own process alone.
+        module: the module of its function; imported only in the contender's own process.
         function: set-up(subject, job, precision) -> run(images, labels) -> array or None.
         requires: the package that must be installed.
         precision: "float32" or "bfloat16".
@@ -29,7 +29,7 @@ class Contender:
 
     @property
     def missing(self) -> bool:
-        """Whether what it requires is not installed."""
+        """Whether the required package is not installed."""
         return importlib.util.find_spec(self.requires) is None
 
     def set_up(self, subject, job) -> Callable:
@@ -70,6 +70,6 @@ def contender_for(kind: str, name: str) -> Contender:
     """Return the contender of that name.
 
     Raises:
-        ValueError: lists the names there are.
+        ValueError: for an unknown name; lists the known ones.
     """
     return lookup(f"contender for {kind}", name, CONTENDERS[kind])

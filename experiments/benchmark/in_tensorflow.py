@@ -1,7 +1,7 @@
 """The contenders that run on TensorFlow: ours, CleverHans, ART, Foolbox.
 
-Each set-up takes (subject, job, precision) and returns run(images, labels), whose arrays are numpy
-on the way in and out, as a user of the library would hold them.
+Each set-up takes (subject, job, precision) and returns run(images, labels). It takes and returns
+numpy arrays, as a user of the library would.
 """
 
 import keras
@@ -27,7 +27,7 @@ def our_pgd(subject: Subject, job: Job, precision: str):
         return pgd(model, x, y, seed=index, **settings)
 
     def run(images, labels):
-        # As an evaluation does it: the batch in two halves, side by side.
+        # As in an evaluation, which runs two halves of a batch in parallel.
         half = -(-len(images) // 2)
         return craft(attack, tf.constant(images), tf.constant(labels), subject.threat, batch=half)
 
@@ -51,7 +51,7 @@ def our_training(subject: Subject, job: Job, precision: str):
 
     def run(images, labels):
         size = len(images)
-        if size not in steps:  # the loss is divided by the batch
+        if size not in steps:  # the loss is divided by the batch size
             steps[size] = tf.function(make_step(task, {task.loss: optimizer}, size, precision))
         noise = tf.random.uniform(images.shape, -1.0, 1.0)
         eps, step_size = tf.constant(subject.threat.eps), tf.constant(job.step_size)
@@ -72,7 +72,7 @@ def cleverhans_pgd(subject: Subject, job: Job, precision: str):
             eps=subject.threat.eps,
             eps_iter=job.step_size,
             nb_iter=job.steps,
-            norm=subject.threat.order,
+            norm=subject.threat.metric.order,
             clip_min=0.0,
             clip_max=1.0,
             y=labels,

@@ -1,7 +1,7 @@
 """The contenders that run on PyTorch: a loop written by hand, and torchattacks.
 
-The model is the defence with its own weights, channels-last. Each set-up takes (subject, job,
-precision) and returns run(images, labels) on numpy arrays NHWC.
+The model is the defence with the same weights, channels-last. Each set-up takes (subject, job,
+precision) and returns run(images, labels) on NHWC numpy arrays.
 """
 
 import os
@@ -74,7 +74,7 @@ def plain_logits(subject: Subject, job: Job, precision: str):
 
 
 def plain_training(subject: Subject, job: Job, precision: str):
-    """Float32 weights under autocast, as PyTorch trains in bfloat16; the attack on a cast copy."""
+    """Train float32 weights under autocast, PyTorch's usual way to train in bfloat16."""
     autoencoder = Ported(subject.autoencoder).to(memory_format=torch.channels_last).train()
     classifier = _ported(subject.classifier, "float32")
     optimizer = torch.optim.Adam(autoencoder.parameters(), 1e-3)

@@ -1,4 +1,4 @@
-"""What is benchmarked, as data."""
+"""The jobs of the benchmark, as data."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ from keras_aaa.checks import lookup
 
 @dataclass(frozen=True)
 class Job:
-    """One thing to time, on a defence of the zoo.
+    """One job to time, on a defence of the zoo, in images per second.
 
-    kind: "attack" (PGD on the whole defence, images attacked a second), "training" (one adversarial
-    step of the autoencoder, images a second) or "clean" (inference, images a second).
+    kind: "attack" (PGD on the whole defence), "training" (one adversarial training step of the
+    autoencoder) or "clean" (inference).
     """
 
     title: str
     kind: str
-    autoencoder: str  # zoo name; before its own source classifier
+    autoencoder: str  # zoo name; put before its source classifier
     steps: int  # of the attack
     step_size: float  # image units
     examples: int
@@ -50,6 +50,6 @@ def job_for(name: str) -> Job:
     """Return the job of that name.
 
     Raises:
-        ValueError: lists the names there are.
+        ValueError: for an unknown name; lists the known ones.
     """
     return lookup("benchmark job", name, JOBS)

@@ -1,4 +1,4 @@
-"""How much work a model is: its multiply-adds. The machine's peak is keras_aaa.fast.precision."""
+"""Count a model's multiply-adds. keras_aaa.fast.precision measures the machine's peak."""
 
 import math
 
@@ -6,7 +6,7 @@ import keras
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Return the multiply-adds of one image's forward pass; those of kernels, the rest is small."""
+    """Return the multiply-adds of one image's forward pass, of kernels only; the rest is small."""
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -19,8 +19,9 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def per_image(kind: str, steps: int, forward: int) -> int:
-    """Return a job's multiply-adds an image: an attack step goes forward and back to the image.
+    """Return a job's multiply-adds per image.
 
-    A training step adds the forward pass, and the way back to the image and to the weights.
+    An attack step takes a forward pass and a backward pass to the image. A training step adds a
+    forward pass and the backward passes to the image and to the weights.
     """
     return forward * {"clean": 1, "attack": 2 * steps, "training": 2 * steps + 3}[kind]

@@ -1,4 +1,4 @@
-"""What a contender is given: a defence of the zoo, its threat model, test examples."""
+"""The input of a contender: a defence of the zoo, its threat model, test examples."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from keras_aaa.threat_model import ThreatModel, threat_for
 
 @dataclass(frozen=True)
 class Subject:
-    """The defence, taken apart and put together, and the examples to run it on."""
+    """The defence and its parts, and the examples to run it on."""
 
     autoencoder: keras.Model
     classifier: keras.Model

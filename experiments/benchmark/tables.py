@@ -1,4 +1,4 @@
-"""A benchmark's result as tables."""
+"""Make the tables of a benchmark's result."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,14 @@ HEADER = ["", "images a second", "lowest to highest batch", "batch", "ours is fa
 def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield (title, header, rows of cells) for each job of a benchmark's result.json.
 
-    "ours is faster": how many times the faster precision of ours is so. "left standing": the robust
-    accuracy that the contender's attack leaves, in percent; lower is the stronger attack.
+    "ours is faster": speed of our faster precision over the contender's speed. "left standing": the
+    robust accuracy under the contender's attack, in percent; lower means a stronger attack.
     """
     rows = result["benchmark"]
     for title in dict.fromkeys(row["title"] for row in rows):
-        found = [row for row in rows if row["title"] == title]
-        ours = max((r["median"] for r in found if r["contender"].startswith("ours")), default=None)
-        body = [_cells(row, ours) for row in found]
+        of_job = [row for row in rows if row["title"] == title]
+        ours = max((r["median"] for r in of_job if r["contender"].startswith("ours")), default=None)
+        body = [_cells(row, ours) for row in of_job]
         yield f"{title} (images a second, median over batches)", HEADER, body
 
 

@@ -8,14 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from keras_aaa.fast.keras_graph import calls
+
 ACTIVATIONS = {"linear": lambda x: x, "relu": functional.relu, "sigmoid": torch.sigmoid}
 
 
 class Ported(nn.Module):
-    """Walks the graph of a Keras model made of the layers in MODULES, nested models included.
+    """Run the graph of a Keras model, whose layers are in MODULES; nested models are included.
 
     Raises:
-        ValueError: for a layer that has no counterpart here.
+        ValueError: for a layer without a PyTorch counterpart in MODULES.
     """
 
     def __init__(self, model: keras.Model):
@@ -26,7 +28,7 @@ class Ported(nn.Module):
         for operation in model.operations:
             if isinstance(operation, keras.layers.InputLayer):
                 continue
-            node = operation._inbound_nodes[-1]
+            node = calls(operation)[-1]
             self.operations.append(_module(operation))
             self.wires.append(([id(t) for t in node.input_tensors], id(node.output_tensors[0])))
 
@@ -47,13 +49,13 @@ class _Function(nn.Module):
 
 
 class _Convolution(nn.Module):
-    """Same padding as TensorFlow's: what does not divide goes to the end."""
+    """TensorFlow's "same" padding: an odd padding puts the extra pixel at the end."""
 
     def __init__(self, layer):
         super().__init__()
         kernel, *bias = layer.get_weights()
         self.transposed = isinstance(layer, keras.layers.Conv2DTranspose)
-        # Keras: (h, w, in, out), or (h, w, out, in) where transposed; PyTorch has it mirrored.
+        # Keras: (h, w, in, out), or (h, w, out, in) if transposed. PyTorch reverses the channels.
         order = (3, 2, 0, 1)
         self.weight = nn.Parameter(torch.from_numpy(kernel.transpose(order).copy()))
         self.bias = nn.Parameter(torch.from_numpy(bias[0])) if bias else None
@@ -103,7 +105,7 @@ def _batch_norm(layer) -> nn.Module:
 
 
 def _flatten(layer) -> nn.Module:
-    # Keras flattens height, width, channels, in this order.
+    # Keras flattens in the order height, width, channels.
     return _Function(lambda x: (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).flatten(1))
 
 
@@ -113,7 +115,7 @@ def _reshape(layer) -> nn.Module:
 
 
 def _pad(operation) -> nn.Module:
-    # NHWC widths to PyTorch's, last axis first, of NCHW.
+    # Keras gives the widths in NHWC order; PyTorch takes NCHW, last axis first.
     (_, rows, columns, channels) = operation.pad_width
     widths = [*columns, *rows, *channels]
     return _Function(lambda x: functional.pad(x, widths))
@@ -131,6 +133,7 @@ MODULES: dict[str, Callable[..., nn.Module]] = {
     "Conv2DTranspose": _Convolution,
     "Dense": _Dense,
     "BatchNormalization": _batch_norm,
+    "FusedBatchNormalization": _batch_norm,
     "LayerNormalization": lambda layer: _Function(
         lambda x: functional.layer_norm(x, x.shape[1:], eps=layer.epsilon)
     ),

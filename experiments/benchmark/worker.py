@@ -1,7 +1,7 @@
-"""One contender at one job, in a process of its own: python -m experiments.benchmark.worker.
+"""Run one contender on one job in its own process: python -m experiments.benchmark.worker.
 
-Writes the rate of every batch as JSON, and what the attack found as an array, for the parent to
-score; runs nothing else.
+Writes the rate of every batch as JSON, and the adversarial images as an array, which the parent
+scores.
 """
 
 import os
@@ -24,9 +24,9 @@ from experiments.console import friendly
 FLAGS = flags.FLAGS
 flags.DEFINE_string("job", None, "A job's name.", required=True)
 flags.DEFINE_string("contender", None, "A contender's name.", required=True)
-flags.DEFINE_integer("examples", 0, "Fewer examples than the job's; 0 takes its own.", 0)
+flags.DEFINE_integer("examples", 0, "Number of examples, at most the job's; 0 takes the job's.", 0)
 flags.DEFINE_list("batch_sizes", ["128"], "Tried in turn while it gets faster.")
-flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR else.")
+flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR by default.")
 flags.DEFINE_string("out", None, "Folder for rates.json and found.npy.", required=True)
 
 
@@ -38,7 +38,7 @@ def main(argv):
     run = contender_for(job.kind, FLAGS.contender).set_up(subject, job)
 
     def timed(begin, size):
-        picked = (begin + np.arange(size)) % count  # whole batches, so that all cost the same
+        picked = (begin + np.arange(size)) % count  # whole batches, because all must cost the same
         began = time.perf_counter()
         found = run(images[picked], labels[picked])
         return time.perf_counter() - began, found
@@ -48,7 +48,7 @@ def main(argv):
         timed(0, size)  # compiles
         seconds[size] = timed(0, size)[0] / size
         if seconds[size] > min(seconds.values()):
-            break  # larger ones will not be faster
+            break  # larger batches will not be faster
     best = min(seconds, key=lambda size: seconds[size])
     rates, parts = [], []
     for begin in range(0, count, best):

@@ -1,15 +1,15 @@
-"""The study "Revisiting Role of Autoencoders in Adversarial Settings", its tables and figures.
+"""Repeat the study "Revisiting Role of Autoencoders in Adversarial Settings": tables and figures.
 
     python -m experiments.revisiting --dataset=mnist                # all of it
     python -m experiments.revisiting --dataset=mnist --only=table3a,table3b
     python -m experiments.revisiting --dataset=cifar10              # with smaller networks
     python -m experiments.revisiting --dataset=cifar10 --recipe=paper
 
-Models are trained when a table or figure first asks for them, one of each kind for each seed. A
-substitute for a black-box attack is the next seed's. The run's folder holds result.json (of a part
-named after it: table3a_table3b.json), fig2.png, fig4.png, a folder for each model, and, if a table
-was asked for, zoo/: the first seed's models that a user could want.
-A run that was broken off goes on where it was.
+A model is trained when a table or a figure first needs it, one of each kind for each seed. The
+substitute for a black-box attack is the model of the next seed. The run's folder holds result.json
+(with --only, a file named after its parts: table3a_table3b.json), fig2.png, fig4.png and a folder
+for each model. If a table was made, zoo/ holds the models of the first seed that are for users. An
+interrupted run resumes.
 
 Paper: Revisiting, Tables 1 to 4, Figures 2 and 4.
 """
@@ -57,26 +57,26 @@ from keras_aaa.training.recipe import AUTOENCODER_FIELDS
 
 FLAGS = flags.FLAGS
 define_run_flags()
-# The roles have losses of their own, and --seeds says which seeds.
+# The roles define their losses, and --seeds defines the seeds.
 define_recipe_flags(without=(*AUTOENCODER_FIELDS, "seed"))
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list(
     "only",
     [],
-    "Of table1, table2a, table2b, table3a, table3b, table4, fig2, fig4, sanity; else all.",
+    "Any of table1, table2a, table2b, table3a, table3b, table4, fig2, fig4, sanity; default: all.",
 )
-flags.DEFINE_integer("seeds", 3, "How many of each model are trained.", 1, 100)
-flags.DEFINE_integer("costly_examples", 500, "Those for CW, DeepFool and AutoAttack.", 1)
-flags.DEFINE_integer("figure_examples", 1000, "Those for the figures' sweeps of eps.", 1)
-flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision that attacks craft in.")
+flags.DEFINE_integer("seeds", 3, "Number of models of each kind.", 1, 100)
+flags.DEFINE_integer("costly_examples", 500, "Examples for CW, DeepFool and AutoAttack.", 1)
+flags.DEFINE_integer("figure_examples", 1000, "Examples for the figures' sweeps of eps.", 1)
+flags.DEFINE_enum("crafting", "float32", list(POLICIES), "Precision of crafting.")
 flags.DEFINE_integer(
-    "card_examples", 0, "Those for the cards of the zoo's models; 0 takes --eval_examples.", 0
+    "card_examples", 0, "Examples for the cards of zoo models; 0 takes --eval_examples.", 0
 )
 flags.DEFINE_bool(
-    "from_zoo", False, "Take the first seed's models from the zoo, whose own recipes they are of."
+    "from_zoo", False, "Take the first seed's models from the zoo, trained by their own recipes."
 )
 
-# The defence by which a model of the zoo is measured.
+# role of a zoo model -> the defence that its card measures
 ZOO_DEFENCES = {"classifier": "C", "autoencoder": "AE-C", "lambda_1": "lambda 1"}
 NO_DEFENCE = ("Not adversarially trained: no defence. PGD overstates what robustness there is.",)
 PLAIN = ("A plain classifier, trained without attacks: no defence.",)
@@ -152,7 +152,7 @@ def main(argv):
 
 
 def _at_most(count: int, flag: str) -> int:
-    """The flag's value; its default gives way to fewer --eval_examples, a given one does not."""
+    """Return the flag's value; only a default value is lowered to --eval_examples."""
     if FLAGS[flag].present and FLAGS[flag].value > count:
         raise ValueError(
             f"--{flag}: expected at most the {count} of --eval_examples; got {FLAGS[flag].value}."
@@ -161,13 +161,13 @@ def _at_most(count: int, flag: str) -> int:
 
 
 def _check_seeds(study: Study, wanted: list[str]) -> None:
-    """Refuse one seed where a black-box attack wants a substitute that was trained apart."""
+    """Refuse one seed if a black-box attack needs a substitute from another seed."""
     apart = [name for name in wanted if name in study.tables and study.tables[name].apart]
     apart += [name for name in wanted if name in study.figures]
     if FLAGS.seeds < 2 and apart:
         raise ValueError(
-            f"--seeds: expected 2 or more for {', '.join(apart)}, whose substitutes are the next "
-            f"seed's; got {FLAGS.seeds}."
+            f"--seeds: expected 2 or more for {', '.join(apart)}, which take substitutes from the "
+            f"next seed; got {FLAGS.seeds}."
         )
 
 
@@ -183,7 +183,7 @@ def _draw(figure: dict, path: Path) -> None:
 
 
 def _of_zoo_models(run: Run, study: Study, examples: int) -> list[dict]:
-    """What the cards say of the first seed's models that are for users."""
+    """Return the measurements on the cards of the first seed's models for users."""
     rows = []
     for role, name in study.zoo.items():
         if not run.models.was_asked_for(role, 0):
@@ -191,15 +191,15 @@ def _of_zoo_models(run: Run, study: Study, examples: int) -> list[dict]:
         defence = run.models.defence(ZOO_DEFENCES[role], 0)
         classifier = study.zoo["classifier"] if role == "autoencoder" else name
         for attack in (Attack("clean"), Attack("pgd", study.sanity)):
-            found = run.measured(attack, defence, defence, examples)
-            own = {"steps": None, "step_size": None} | parameters(attack)
-            where = {"model": name, "classifier": classifier}
-            rows.append({**where, "attack": attack.name, **own, **found, "paper": None})
+            counts = run.measured(attack, defence, defence, examples)
+            settings = {"steps": None, "step_size": None} | parameters(attack)
+            place = {"model": name, "classifier": classifier}
+            rows.append({**place, "attack": attack.name, **settings, **counts, "paper": None})
     return rows
 
 
 def _save(run: Run, study: Study, result: dict) -> None:
-    """Save those of the first seed's models that are for users, with what is measured of them."""
+    """Save the first seed's models for users, with their measurements."""
     root = run.folder.parent / "zoo"
     for role, name in study.zoo.items():
         if not run.models.was_trained(role, 0):
@@ -216,7 +216,7 @@ def _save(run: Run, study: Study, result: dict) -> None:
 
 
 def _as_classifier(trained: Trained) -> Trained:
-    """A joint network as the classifier that a user wants of it."""
+    """Return a joint network's classifier, which is the part that users need."""
     if len(trained.model.outputs) == 1:
         return trained
     sizes = trained.config.sizes

@@ -1,4 +1,4 @@
-"""One cell: a defence's accuracy on images crafted on it or on another, kept in a file."""
+"""Measure one cell: a defence's accuracy on images crafted on it or on another; cached."""
 
 import dataclasses
 import shutil
@@ -19,7 +19,7 @@ UNBOUNDED = ThreatModel("l2", 1e3)  # no image in [0, 1] is further from another
 
 
 def threat_of(attack: Attack) -> ThreatModel:
-    """Return the ball of an attack, in image units."""
+    """Return the threat model of an attack, in image units."""
     return UNBOUNDED if attack.eps is None else ThreatModel("linf", attack.eps / 255)
 
 
@@ -32,28 +32,29 @@ def measured(
     folder: Path,
     precision: str = "float32",
 ) -> dict:
-    """Return an Measurement's JSON form and "mean_l2", the mean length of the perturbations.
+    """Return a Measurement's JSON form and "mean_l2", the mean length of the perturbations.
 
-    An example that the target gets wrong without an attack counts as wrong under it.
+    An example misclassified clean counts as misclassified under attack.
 
     Args:
         attack: what is run.
         target: the defence that is scored.
         crafted_on: the model the attack sees; the target itself in a white-box attack.
         images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
-        folder: where results are kept, and the adversarial images till forget_images; they count
-            for the same weights and settings only.
-        precision: "float32" or "bfloat16", of crafting; scored in float32. Attacks without a bound
-            end just beyond a decision's edge, which bfloat16 puts elsewhere: they craft in float32.
+        folder: the cache of results, and until forget_images of adversarial images; they are valid
+            only for the same weights and settings.
+        precision: of crafting, "float32" or "bfloat16"; scoring is in float32. Attacks without a
+            bound always craft in float32: they end just beyond the decision boundary, and bfloat16
+            moves that boundary.
     """
     key = _crafting(attack, crafted_on, len(labels), precision) | {"target": weights_hash(target)}
 
     def measure():
         x_adv = _adversarial(attack, crafted_on, images, labels, folder, precision)
-        stands = _stands(target, images, x_adv, labels)
+        survived = _stands(target, images, x_adv, labels)
         moved = np.reshape(np.asarray(x_adv) - np.asarray(images), (len(labels), -1))
         length = float(np.linalg.norm(moved, axis=1).mean())
-        return Measurement.of(stands).counts() | {"mean_l2": length}
+        return Measurement.of(survived).counts() | {"mean_l2": length}
 
     return cached(folder, key, measure)
 
@@ -67,7 +68,7 @@ def standing(
     folder: Path,
     precision: str = "float32",
 ) -> np.ndarray:
-    """Return which examples the target gets right, bool [n]; arguments as of `measured`."""
+    """Return which examples survive, bool [n]; takes the arguments of `measured`."""
     x_adv = _adversarial(attack, crafted_on, images, labels, folder, precision)
     return _stands(target, images, x_adv, labels)
 
@@ -75,10 +76,10 @@ def standing(
 def gradient_amplitude(defence: keras.Model, images, folder: Path) -> dict:
     """Return {"value"}: the mean absolute entry of the Jacobian of softmax(logits) at the images.
 
-    Paper: Revisiting, equation 2 and Table 4: the mean over the test set of |grad f(x)|_1, f being
-    the classifier with its softmax. Read as the L1 norm of the whole Jacobian (the gradient of the
-    sum of the probabilities would be 0), divided by its number of entries, which is what brings it
-    to the printed magnitude; times pixels * classes it is the norm itself.
+    Paper: Revisiting, equation 2 and Table 4: the mean over the test set of |grad f(x)|_1, where f
+    is the classifier with its softmax. We read it as the L1 norm of the whole Jacobian, because the
+    gradient of the sum of the probabilities would be 0. We divide the norm by its number of
+    entries, which gives the printed magnitude. Multiply by pixels * classes to get the norm itself.
     """
     key = {"amplitude": weights_hash(defence), "examples": len(images)}
     return cached(folder, key, lambda: {"value": _amplitude(defence, images)})
@@ -97,14 +98,14 @@ def _amplitude(defence, images) -> float:
 
 
 def parameters(attack: Attack) -> dict:
-    """Return the attack's settings besides its ball and its seed."""
+    """Return the attack's settings, except threat model and seed."""
     if attack.name == "pgd":
         return {"steps": PGD_STEPS, "step_size": 2.5 * threat_of(attack).eps / PGD_STEPS}
     return PARAMETERS.get(attack.name, {})
 
 
 def forget_images(folder: Path) -> None:
-    """Delete the adversarial images that `measured` keeps, for those of one model serve several."""
+    """Delete the adversarial images that `measured` caches because several targets share them."""
     shutil.rmtree(folder / IMAGES, ignore_errors=True)
 
 
@@ -117,7 +118,7 @@ def _precision(attack: Attack, precision: str) -> str:
 
 
 def _crafting(attack: Attack, model, examples: int, precision: str) -> dict:
-    """What adversarial images depend on."""
+    """Return everything that adversarial images depend on, the key of their cache."""
     return {
         "attack": dataclasses.asdict(attack),
         "parameters": parameters(attack),
@@ -128,7 +129,7 @@ def _crafting(attack: Attack, model, examples: int, precision: str) -> dict:
 
 
 def _adversarial(attack: Attack, model, images, labels, folder: Path, precision: str):
-    """The images crafted on the model, which those kept for another target are too."""
+    """Return images crafted on the model; several targets share their cached file."""
     if attack.name == "clean":
         return images
     name = json_hash(_crafting(attack, model, len(labels), precision))

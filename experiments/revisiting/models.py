@@ -1,4 +1,4 @@
-"""The models of the study, each trained when it is first asked for."""
+"""The models of the study; each is trained when it is first needed."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ class Models:
 
     Args:
         setting: data set, precision, folder.
-        study: which architectures.
+        study: the study, with its architectures.
         recipes: by a role's job; a model's seed replaces the recipe's.
-        threat: the ball of adversarial training.
-        from_zoo: take the first seed's models from the zoo where the study names them there.
+        threat: the threat model of adversarial training.
+        from_zoo: take the first seed's models from the zoo if the study gives them a zoo name.
     """
 
     setting: RunContext
@@ -37,40 +37,40 @@ class Models:
     _defences: dict[tuple[str, int], keras.Model] = field(default_factory=dict)
 
     def trained(self, role: str, seed: int) -> Trained:
-        """Return the model of that role and seed; a run that was broken off goes on."""
+        """Return the model of that role and seed; an interrupted training resumes."""
         if (role, seed) in self._trained:
             return self._trained[role, seed]
         name = self.study.zoo.get(role)
         if self.from_zoo and seed == 0 and name in zoo.list_models():
-            print(f"{role}_seed0: {name} of the zoo.")
+            print(f"{role}_seed0: {name} is taken from the zoo.")
             self._trained[role, seed] = from_zoo(name)
         else:
-            what = ROLES[role]
-            # Only its accuracy is looked at while an autoencoder trains.
-            behind = (self.trained("classifier", seed),) if role == "autoencoder" else ()
-            recipe = self.recipes[what.job]
+            spec = ROLES[role]
+            # The loss ignores this classifier; only the reported accuracy uses it.
+            classifiers = (self.trained("classifier", seed),) if role == "autoencoder" else ()
+            recipe = self.recipes[spec.job]
             self._trained[role, seed] = train_in_folder(
                 self.setting,
                 f"{role}_seed{seed}",
-                self.study.architectures[what.part],
+                self.study.architectures[spec.part],
                 dataclasses.replace(recipe, seed=seed),
-                loss=what.loss,
-                alternating_losses=what.alternating_losses,
+                loss=spec.loss,
+                alternating_losses=spec.alternating_losses,
                 threat=self.threat if recipe.attack_steps else None,
-                classifiers=behind,
+                classifiers=classifiers,
             )
         return self._trained[role, seed]
 
     def was_trained(self, role: str, seed: int) -> bool:
-        """Whether that model was asked for, and is not the zoo's."""
+        """Whether that model was needed, and was not taken from the zoo."""
         return self.was_asked_for(role, seed) and bool(self._trained[role, seed].record)
 
     def was_asked_for(self, role: str, seed: int) -> bool:
-        """Whether that model was trained, or read."""
+        """Whether that model was needed, and so was trained or read."""
         return (role, seed) in self._trained
 
     def defence(self, name: str, seed: int) -> keras.Model:
-        """Return images -> logits of a defence by the paper's name for it, "AE-C" for example."""
+        """Return a defence (images -> logits) by its name in the paper, for example "AE-C"."""
         if (name, seed) not in self._defences:
             before, role = DEFENCES[name]
             model = self.trained(role, seed).model

@@ -1,4 +1,4 @@
-"""What the study's result holds: cells of tables, lines of figures, signs of gradient masking."""
+"""Compute the study's result: cells of tables, lines of figures, signs of gradient masking."""
 
 import dataclasses
 from pathlib import Path
@@ -17,25 +17,25 @@ SANITY_EXAMPLES = 200
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What tables and figures are made from."""
+    """The models, examples and settings that tables and figures are made from."""
 
     models: Models
     images: np.ndarray
     labels: np.ndarray
-    examples: int  # those for the tables, the first ones
-    costly: int  # those for costly attacks
-    figure: int  # those for a figure's sweeps
+    examples: int  # number of examples for the tables, the first ones
+    costly: int  # number of examples for costly attacks
+    figure: int  # number of examples for a figure's sweep of eps
     folder: Path
     seeds: int
     crafting: str  # precision
 
     def measured(self, attack: Attack, target, crafted_on, n: int) -> dict:
-        """Return what was measured of the first n test examples."""
+        """Return a measurement on the first n test examples."""
         examples = self.images[:n], self.labels[:n]
         return measured(attack, target, crafted_on, *examples, self.folder, self.crafting)
 
     def values(self, attack: Attack, target: str, crafted_on: str, apart: bool, n: int) -> list:
-        """Return what was measured for each seed, of the first n test examples."""
+        """Return a measurement for each seed, on the first n test examples."""
         found = []
         for seed in range(self.seeds):
             other = (seed + 1) % self.seeds if apart else seed
@@ -45,7 +45,7 @@ class Run:
 
 
 def table_cells(run: Run, study: Study, table: Table) -> list[dict]:
-    """Return a cell for each attack and defence of the table, the paper's number beside."""
+    """Return a cell for each attack and defence of the table, with the paper's number."""
     title, cells = f"{study.title}, {table.title}", []
     for attack, row in table.attacks.items():
         n = run.costly if attack.costly else run.examples
@@ -60,8 +60,8 @@ def table_cells(run: Run, study: Study, table: Table) -> list[dict]:
 
 
 def _cell(table: str, row: str, column: str, values: list[float], n: int) -> dict:
-    where = {"table": table, "row": row, "column": column}
-    return {**where, "values": values, "unit": "fraction", "examples": n, "paper": None}
+    place = {"table": table, "row": row, "column": column}
+    return {**place, "values": values, "unit": "fraction", "examples": n, "paper": None}
 
 
 def gradient_cells(run: Run, study: Study) -> list[dict]:

@@ -1,4 +1,4 @@
-"""The models that the Revisiting study trains, and the defences made of them, as data."""
+"""The models that the Revisiting study trains, and the defences that use them, as data."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Role:
     Args:
         part: key of Study.architectures.
         loss, alternating_losses: see keras_aaa.training.JointTask.
-        job: of experiments.recipes, whose recipe trains it.
+        job: a job of experiments.recipes; its recipe trains the model.
     """
 
     part: str
@@ -37,7 +37,7 @@ ROLES = {
     "gamma_2": Role("joint", alternating_losses=(MSE, MSE)),
 }
 
-# Defence, as the paper writes it -> (role of the autoencoder before it or None, its own role).
+# defence, as the paper writes it -> (role of its autoencoder or None, role of its classifier)
 DEFENCES: dict[str, tuple[str | None, str]] = {
     "C": (None, "classifier"),
     "AE-C": ("autoencoder", "classifier"),

@@ -1,4 +1,4 @@
-"""What the Revisiting paper does on each data set, as data: architectures, tables, figures."""
+"""The Revisiting paper's experiments on each data set, as data: architectures, tables, figures."""
 
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +23,7 @@ class Attack:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The attack's title in tables."""
         return TITLES[self.name] + (f", eps {self.eps:g}" if self.eps is not None else "")
 
 
@@ -35,7 +35,7 @@ TITLES = {
     "deepfool": "DeepFool",
     "autoattack": "AutoAttack",
 }
-# The paper prints no settings; PGD's step is 2.5 eps / 40.
+# The paper prints no settings. Our step size of PGD is 2.5 eps / 40.
 PGD_STEPS = 40
 PARAMETERS: dict[str, dict] = {
     "carlini_wagner": {
@@ -49,15 +49,15 @@ PARAMETERS: dict[str, dict] = {
 
 @dataclass(frozen=True)
 class Table:
-    """Accuracies: attacks in the rows, defences in the columns.
+    """A table of accuracies: attacks in the rows, defences in the columns.
 
     Args:
-        title: with the paper's number.
-        attacks: attack -> key of the row in paper_tables.json, or "" where the paper has none.
-        columns: defence -> the defence that attacks are crafted on: itself, or a substitute, which
-            is then one of the next seed, trained apart.
+        title: includes the table's number in the paper.
+        attacks: attack -> key of the row in paper_tables.json, or "" if the paper has no such row.
+        columns: defence -> the defence that attacks are crafted on: itself, or a substitute.
         paper: key of the table in paper_tables.json.
         paper_columns: defence -> key of the column there.
+        apart: whether attacks are crafted on the model of the next seed (black-box).
     """
 
     title: str
@@ -70,11 +70,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """Accuracy against eps, a panel for each title.
+    """A figure of accuracy against eps.
 
     Args:
-        title: with the paper's number.
-        panels: panel's title -> (attack's name, crafted apart, lines: defence -> crafted on).
+        title: includes the figure's number in the paper.
+        panels: panel's title -> (attack's name, apart as in Table, lines: defence -> the defence
+            that attacks are crafted on).
     """
 
     title: str
@@ -86,14 +87,14 @@ class Study:
     """One data set of the Revisiting paper.
 
     Args:
-        title: of the data set, which its tables' and figures' titles begin with.
+        title: of the data set; titles of tables and figures begin with it.
         architectures: part -> architecture: classifier, substitute, autoencoder, joint.
         tables, figures: by the name that --only takes.
-        sweep: eps of the figures besides 0, up to 255.
-        gradient: columns of Table 4 there: defence -> key.
+        sweep: eps of the figures without 0, on the scale 0 to 255.
+        gradient: columns of Table 4 in paper_tables.json: defence -> key.
         zoo: role -> name of the first seed's model in the zoo.
-        sanity: eps at which the signs of gradient masking are looked for, 0 to 255.
-        small: part -> sizes of one that trains in minutes on two cores.
+        sanity: eps of the check for gradient masking, on the scale 0 to 255.
+        small: part -> sizes of a small one, which trains in minutes on two cores.
     """
 
     title: str
@@ -107,7 +108,7 @@ class Study:
     small: dict[str, dict] = field(default_factory=dict)
 
     def reduced(self) -> "Study":
-        """Return the study with the large networks made small, which their zoo names then say."""
+        """Return the study with small networks in place of the large; their zoo names say so."""
         return replace(
             self,
             title=f"{self.title}, small networks" if self.small else self.title,
@@ -186,14 +187,14 @@ def _figures() -> dict[str, Figure]:
     for apart in (False, True):
         for word in ("T", "GCE"):
             for attack in ("fgsm", "pgd"):
-                behind = f"C+{word}", f"(AE-C)+{word}"
-                # The attacker who sees nothing trains plain models of the same architecture.
-                crafted = ("C", "AE-C") if apart else behind
-                where = "black-box" if apart else "white-box"
-                panels[f"{word}, {TITLES[attack]}, {where}"] = (
+                targets = f"C+{word}", f"(AE-C)+{word}"
+                # A black-box attacker trains plain models of the same architecture.
+                crafted = ("C", "AE-C") if apart else targets
+                access = "black-box" if apart else "white-box"
+                panels[f"{word}, {TITLES[attack]}, {access}"] = (
                     attack,
                     apart,
-                    dict(zip(behind, crafted, strict=True)),
+                    dict(zip(targets, crafted, strict=True)),
                 )
     plain, trained = {"C": "C", "AE-C": "AE-C"}, {"advC": "advC", "AE-advC": "AE-advC"}
     combined = {
@@ -217,7 +218,7 @@ STUDIES = {
         architectures={
             "classifier": ModelConfig("lenet5"),
             "substitute": ModelConfig("lenet_like"),
-            # A latent of 7 * 7 * 8, half as many numbers as an image has: the paper's is to be
+            # The latent has 7 * 7 * 8 values, half as many as an image. The paper's autoencoder is
             # "unable to reconstruct perfectly using dimensionality reduction" (section 3.1.2).
             "autoencoder": ModelConfig("pooled_autoencoder", {"width": 8}),
             "joint": ModelConfig("joint_network", {"width": 8}),
@@ -251,7 +252,7 @@ STUDIES = {
         architectures={
             "classifier": ModelConfig("vgg16"),
             "substitute": ModelConfig("resnet110"),
-            # A latent of 8 * 8 * 64, a third more numbers than an image has.
+            # The latent has 8 * 8 * 64 values, a third more than an image.
             "autoencoder": ModelConfig("pooled_autoencoder", {"width": 64}),
         },
         tables=_tables("cifar10", 5, 10),
@@ -260,8 +261,8 @@ STUDIES = {
         gradient={"C": "cifar10_vgg_C", "AE-C": "cifar10_vgg_AE-C"},
         zoo={"classifier": "cifar10_vgg16", "autoencoder": "ae_cifar10_l2"},
         sanity=5,
-        # Dropout keeps so narrow a VGG from learning in few epochs: 47 % on the validation split
-        # after two, 66 without. Three units a stage make a ResNet-20.
+        # A narrow VGG with dropout learns too little in few epochs: 47 % validation accuracy after
+        # two epochs, against 66 % without. Three units per stage make a ResNet-20.
         small={"classifier": {"width": 16, "dropout": 0.0}, "substitute": {"units": 3}},
     ),
 }
@@ -271,6 +272,6 @@ def study_for(dataset: str) -> Study:
     """Return the study of that data set.
 
     Raises:
-        ValueError: lists the data sets there are.
+        ValueError: for an unknown data set; lists the known ones.
     """
     return lookup("dataset of the Revisiting paper", dataset, STUDIES)

@@ -1,11 +1,11 @@
-"""The study's tables for people: mean and spread over the seeds beside the paper's number."""
+"""Make the study's tables: mean and spread over the seeds, with the paper's numbers."""
 
 import statistics
 from collections.abc import Iterator
 
 from experiments.revisiting.study import STUDIES
 
-# Attacks that nothing withstands: what tells defences apart is how far they have to go.
+# Attacks without a bound, which no defence survives. The length of the perturbations compares them.
 UNBOUNDED = {
     attack.title
     for study in STUDIES.values()
@@ -18,24 +18,24 @@ UNBOUNDED = {
 def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield (title, header, rows of cells) for each table of a result.json of the study.
 
-    A cell reads "mean ± sample standard deviation over the seeds (paper)", in percent but for the
-    gradient amplitudes; of one seed there is no deviation. A figure's lines are a table too. The
-    last table holds what the sanity report found, if it was run.
+    A cell reads "mean ± sample standard deviation over the seeds (paper)", in percent except for
+    the gradient amplitudes. One seed has no deviation. Each figure gives a table of its lines. The
+    last table holds the sanity report, if it was run.
     """
     cells = result["revisiting"]
     for title in dict.fromkeys(cell["table"] for cell in cells):
-        found = [cell for cell in cells if cell["table"] == title]
-        columns = list(dict.fromkeys(cell["column"] for cell in found))
+        in_table = [cell for cell in cells if cell["table"] == title]
+        columns = list(dict.fromkeys(cell["column"] for cell in in_table))
         body = []
-        for row, n in dict.fromkeys((cell["row"], cell["examples"]) for cell in found):
-            at = {c["column"]: c for c in found if (c["row"], c["examples"]) == (row, n)}
-            body.append([row, f"{n:,}", *(_cell(at.get(column)) for column in columns)])
-        note = "; in brackets the paper's" if any(c["paper"] is not None for c in found) else ""
-        if any(c["row"] in UNBOUNDED for c in found):
+        for row, n in dict.fromkeys((cell["row"], cell["examples"]) for cell in in_table):
+            by_column = {c["column"]: c for c in in_table if (c["row"], c["examples"]) == (row, n)}
+            body.append([row, f"{n:,}", *(_cell(by_column.get(column)) for column in columns)])
+        note = "; in brackets the paper's" if any(c["paper"] is not None for c in in_table) else ""
+        if any(c["row"] in UNBOUNDED for c in in_table):
             note += "; l2: the mean length of the perturbations, crafted in float32"
-        if any("eps" in c["row"] for c in found):
+        if any("eps" in c["row"] for c in in_table):
             note += "; eps of 255"
-        seeds = len(found[0]["values"])
+        seeds = len(in_table[0]["values"])
         values = f"mean ± deviation of {seeds} seeds" if seeds > 1 else "one seed"
         yield f"{title}; {values}{note}", ["", "n", *columns], body
     for figure in result["figures"].values():
@@ -45,7 +45,7 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
 
 
 def _lines(figure: dict) -> tuple[str, list[str], list[list[str]]]:
-    """What a figure draws: panels and their lines in the rows, eps in the columns."""
+    """Return a figure's table: panels and their lines in the rows, eps in the columns."""
     body = [
         [panel, name, *(_percent(values) for values in points)]
         for panel, lines in figure["panels"].items()
@@ -59,7 +59,7 @@ def _lines(figure: dict) -> tuple[str, list[str], list[list[str]]]:
 
 
 def _signs(sanity: dict, eps: float) -> tuple[str, list[str], list[list[str]]]:
-    """The sanity report: its checks in the rows, defences in the columns."""
+    """Return the sanity report's table: checks in the rows, defences in the columns."""
     said = {
         name: {check["check"]: _said(check) for check in evidence}
         for name, evidence in sanity["evidence"].items()
@@ -77,7 +77,7 @@ def _signs(sanity: dict, eps: float) -> tuple[str, list[str], list[list[str]]]:
 
 
 def _said(check: dict) -> str:
-    # A check that had nothing to compare has no figures.
+    # A check without anything to compare has no figures.
     return check["warning"] or ("nothing found" if check["figures"] else "not looked at")
 
 

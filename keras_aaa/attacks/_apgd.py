@@ -1,14 +1,14 @@
-"""Auto-PGD: PGD that chooses its step size itself."""
+"""Auto-PGD: PGD with an automatic step size."""
 
 import tensorflow as tf
 
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.loop import ascend
-from keras_aaa.attacks._engine.norms import per_example, random_at_eps, unit_steepest
+from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks.losses import cross_entropy, dlr, margin, targeted_dlr
 from keras_aaa.checks import check_number, lookup
 from keras_aaa.defence import Defence
-from keras_aaa.inputs import check_batch
+from keras_aaa.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 
 LOSSES = {"ce": cross_entropy, "dlr": dlr, "targeted_dlr": targeted_dlr}
@@ -16,20 +16,21 @@ MOMENTUM, RHO = 0.75, 0.75
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Return the steps after which the step size is looked at: 0.22 of the run, then closer.
+    """Return the steps after which the step size is reviewed.
 
-    Croce and Hein 2020, section 3.2: p_0 = 0, p_1 = 0.22, each gap 0.03 shorter than the last, but
-    0.06 at least.
+    Croce and Hein 2020, section 3.2: p_0 = 0, p_1 = 0.22; each gap is 0.03 shorter than the one
+    before it, but at least 0.06.
     """
     gap, shortest, shrink = (max(int(f * steps), 1) for f in (0.22, 0.06, 0.03))
-    found, at = [], gap
-    while at <= steps:
-        found.append(at)
+    reviews, step = [], gap
+    while step <= steps:
+        reviews.append(step)
         gap = max(gap - shrink, shortest)
-        at += gap
-    return found
+        step += gap
+    return reviews
 
 
+@attack()
 def apgd(
     model: Defence,
     images,
@@ -41,10 +42,10 @@ def apgd(
     targets=None,
     seed: int = 0,
 ) -> tf.Tensor:
-    """Return adversarial images: where one was met, an image that fools; else the highest loss.
+    """Return adversarial images: a misclassified one if any was met, else the one of highest loss.
 
     Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-    parameter-free attacks", algorithm 1. One random start; a restart is another seed.
+    parameter-free attacks", algorithm 1. There is one random start; use another seed to restart.
 
     Args:
         model: images -> logits; a keras.Model is called with training=False.
@@ -52,25 +53,23 @@ def apgd(
         labels: int64 [n], the true classes.
         threat: the ball to stay in.
         steps: number of gradient steps, >= 1 (100 in AutoAttack).
-        loss: "ce", "dlr", or "targeted_dlr", which needs `targets`.
-        targets: int64 [n], the classes to be taken for, or None.
+        loss: "ce", "dlr" or "targeted_dlr". The last one needs `targets`.
+        targets: int64 [n], the classes to be mistaken for; None for an untargeted loss.
         seed: of the random start.
 
     Returns:
         float32 [n, h, w, c], inside the ball and in [0, 1].
 
     Raises:
-        TypeError, ValueError: for images, labels or settings that are not as above.
+        TypeError, ValueError: if images, labels or settings are not as above.
     """
-    images, labels = check_batch(images, labels, model, threat)
     lookup("loss", loss, LOSSES)
     check_number("steps", steps, 1, whole=True)
     if (targets is None) == (loss == "targeted_dlr"):
         raise ValueError("targets: expected with the loss targeted_dlr, and only with it.")
     targets = labels if targets is None else tf.cast(targets, tf.int64)
-    start = threat.project(random_at_eps(images, threat, seed), images)
-    if not len(labels):
-        return images
+    noise = threat.metric.sample(tf.shape(images), seed)
+    start = threat.project(images + threat.eps * noise, images)
     return compiled(model, _graph, threat, steps, loss)(images, labels, targets, start)
 
 
@@ -96,7 +95,8 @@ def _graph(logits_of, threat: ThreatModel, steps: int, loss: str):
             s["rises"] += tf.cast(value > s["last"], tf.float32)
             s["last"] = value
 
-            # Halve where the loss rose too seldom, or neither best nor step changed of late.
+            # Halve the step if the loss rose too seldom, or if neither the best loss nor the step
+            # changed since the last review.
             look = looks[step]
             seldom = s["rises"] <= RHO * gap[step]
             stuck = ~s["halved"] & (s["best"] <= s["best_at_look"])
@@ -109,7 +109,7 @@ def _graph(logits_of, threat: ThreatModel, steps: int, loss: str):
             gradient = tf.where(per_example(halve), s["g_best"], gradient)
 
             length = per_example(s["step"])
-            ahead = threat.project(here + length * unit_steepest(gradient, threat), images)
+            ahead = threat.project(here + length * threat.metric.steepest(gradient), images)
             weight = tf.where(step == 0, 1.0, MOMENTUM)
             moved = here + weight * (ahead - here) + (1 - weight) * (here - s["previous"])
             s["previous"] = here
@@ -130,8 +130,17 @@ def _graph(logits_of, threat: ThreatModel, steps: int, loss: str):
             "step": zeros + 2 * threat.eps,
             "previous": start,
         }
-        x, s = ascend(values, images, start, threat=threat, steps=steps, rule=rule, state=state)
-        # The last iterate has not been looked at yet.
+        x, s = ascend(
+            values,
+            images,
+            start,
+            norm=threat.metric,
+            eps=threat.eps,
+            steps=steps,
+            rule=rule,
+            state=state,
+        )
+        # The rule has not seen the last iterate.
         value, logits = values(x)
         s["fooling"] = tf.where(per_example(margin(logits, labels) <= 0), x, s["fooling"])
         s["fooled"] |= margin(logits, labels) <= 0

@@ -5,16 +5,17 @@ import tensorflow as tf
 from keras_aaa.attacks._engine.adam import adam_step, no_moments
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.loop import loss_and_gradient
-from keras_aaa.attacks._engine.norms import check_norm, flat_norm, per_example
+from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks.losses import margin
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
-from keras_aaa.inputs import check_batch
+from keras_aaa.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 
 MARGIN_OF_TANH = 0.999999  # how near to 0 and 1 the change of variables may start
 
 
+@attack("l2")
 def carlini_wagner(
     model: Defence,
     images,
@@ -27,18 +28,18 @@ def carlini_wagner(
     searches: int = 9,
     first_constant: float = 1e-3,
 ) -> tf.Tensor:
-    """Return the nearest images found that fool with `confidence`, projected onto the ball.
+    """Return the nearest images misclassified with `confidence`, projected onto the ball.
 
     Carlini and Wagner 2017, "Towards Evaluating the Robustness of Neural Networks", l2 attack:
-    Adam on tanh-transformed images, a binary search for the constant of each. Where none fools,
-    the image comes back as it was. Paper: Revisiting, Table 1 (confidence 0).
+    Adam on tanh-transformed images, a binary search for the constant of each image. The clean
+    image is returned if no image was misclassified. Paper: Revisiting, Table 1 (confidence 0).
 
     Args:
         model: images -> logits; a keras.Model is called with training=False.
         images: float32 [n, h, w, c] in [0, 1].
-        labels: int64 [n], the classes to be left.
+        labels: int64 [n], the true classes.
         threat: an l2 ball to project the result onto.
-        confidence: by how much another logit must exceed the label's, >= 0.
+        confidence: margin by which another logit must exceed the label's, >= 0.
         steps: Adam steps for each constant, >= 1.
         learning_rate: Adam's, > 0.
         searches: constants tried for each image, >= 1.
@@ -48,17 +49,13 @@ def carlini_wagner(
         float32 [n, h, w, c], inside the ball and in [0, 1].
 
     Raises:
-        TypeError, ValueError: for images, labels or settings that are not as above.
+        TypeError, ValueError: if images, labels or settings are not as above.
     """
-    images, labels = check_batch(images, labels, model, threat)
-    check_norm("carlini_wagner", threat)
     check_number("confidence", confidence, 0)
     check_number("steps", steps, 1, whole=True)
     check_number("searches", searches, 1, whole=True)
     check_number("learning_rate", learning_rate, 0, above=True)
     check_number("first_constant", first_constant, 0, above=True)
-    if not len(labels):
-        return images
     descend = compiled(model, _graph, float(confidence), float(learning_rate))
     low, high = tf.zeros(len(labels)), tf.fill([len(labels)], float("inf"))
     constant = tf.fill([len(labels)], float(first_constant))
@@ -95,7 +92,7 @@ def _graph(logits_of, confidence: float, learning_rate: float):
             x = to_image(w)
             other = margin(logits, labels)
             fools = (other < 0) & (other <= -confidence)
-            distance = tf.square(flat_norm(x - images, ThreatModel("l2", 0.0)))
+            distance = tf.reduce_sum(tf.square(x - images), axis=(1, 2, 3))
             closer = fools & (distance < nearest)
             found = tf.where(per_example(closer), x, found)
             nearest = tf.where(closer, distance, nearest)

@@ -1,44 +1,41 @@
-"""DeepFool: the nearest linearised boundary, step by step."""
+"""DeepFool: step to the nearest linearised decision boundary."""
 
 import tensorflow as tf
 
 from keras_aaa.attacks._engine.compilation import compiled
-from keras_aaa.attacks._engine.norms import check_norm, per_example
+from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
-from keras_aaa.inputs import check_batch
+from keras_aaa.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 
 
+@attack("l2")
 def deepfool(
     model: Defence, images, labels, *, threat: ThreatModel, steps: int = 50, overshoot: float = 0.02
 ) -> tf.Tensor:
     """Return the images moved to the nearest class boundaries, projected onto the ball.
 
     Moosavi-Dezfooli et al. 2016, "DeepFool: a simple and accurate method to fool deep neural
-    networks"; its l2 version over all classes. A ball wide enough leaves the perturbations as they
-    are. Paper: Revisiting, Table 1.
+    networks"; the l2 version over all classes. In a ball that is wide enough the perturbations
+    are not changed. Paper: Revisiting, Table 1.
 
     Args:
         model: images -> logits; a keras.Model is called with training=False.
         images: float32 [n, h, w, c] in [0, 1].
-        labels: int64 [n], the classes to be left.
+        labels: int64 [n], the true classes.
         threat: an l2 ball to project the result onto.
         steps: largest number of linearisations, >= 1.
-        overshoot: fraction by which the boundary is passed, >= 0.
+        overshoot: fraction by which to pass the boundary, >= 0.
 
     Returns:
         float32 [n, h, w, c], inside the ball and in [0, 1].
 
     Raises:
-        TypeError, ValueError: for images, labels or settings that are not as above.
+        TypeError, ValueError: if images, labels or settings are not as above.
     """
-    images, labels = check_batch(images, labels, model, threat)
-    check_norm("deepfool", threat)
     check_number("steps", steps, 1, whole=True)
     check_number("overshoot", overshoot, 0)
-    if not len(labels):
-        return images
     moved = compiled(model, _graph, float(overshoot))(images, labels, tf.constant(steps))
     return threat.project(moved, images)
 

@@ -1,4 +1,4 @@
-"""FAB, targeted: the nearest adversarial image, found along linearised decision boundaries."""
+"""Targeted FAB: find the nearest adversarial image along linearised decision boundaries."""
 
 import math
 
@@ -6,24 +6,24 @@ import tensorflow as tf
 
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.loop import ascend
-from keras_aaa.attacks._engine.norms import flat_norm, per_example
+from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks.losses import margin
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
-from keras_aaa.inputs import check_batch
+from keras_aaa.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 
-# The paper's: greatest bias towards the original, overshoot, and how far to step back.
+# Constants of the paper: largest bias towards the original, overshoot, backward step.
 ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9
 NEWTON_STEPS = 12
 
 
+@attack()
 def fab(model: Defence, images, labels, *, threat: ThreatModel, steps: int, targets) -> tf.Tensor:
-    """Return the nearest images found that fool; the image itself where none is in the ball.
+    """Return the nearest misclassified images; the clean image if none was found in the ball.
 
     Croce and Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary
-    attack"; its targeted version, as in AutoAttack. A step back from an adversarial image counts
-    as a step.
+    attack"; the targeted version, as in AutoAttack. A backward step counts as a step.
 
     Args:
         model: images -> logits; a keras.Model is called with training=False.
@@ -31,34 +31,32 @@ def fab(model: Defence, images, labels, *, threat: ThreatModel, steps: int, targ
         labels: int64 [n], the true classes.
         threat: the ball.
         steps: number of gradient steps, >= 1 (100 in AutoAttack).
-        targets: int64 [n], the classes towards whose boundary to go.
+        targets: int64 [n]; the attack moves towards the boundaries of these classes.
 
     Returns:
         float32 [n, h, w, c], inside the ball and in [0, 1].
 
     Raises:
-        TypeError, ValueError: for images, labels or settings that are not as above.
+        TypeError, ValueError: if images, labels or settings are not as above.
     """
-    images, labels = check_batch(images, labels, model, threat)
     check_number("steps", steps, 1, whole=True)
-    if not len(labels):
-        return images
-    # The graph knows the size of the images: of another size it is another graph.
+    # The size of the images is a constant of the graph.
     return compiled(model, _graph, threat, images.shape[1:])(
         images, labels, tf.cast(targets, tf.int64), tf.constant(steps)
     )
 
 
 def onto_plane(x: tf.Tensor, w: tf.Tensor, residual: tf.Tensor, threat: ThreatModel) -> tf.Tensor:
-    """Return the shortest d with w . d = -residual and x + d in [0, 1], or as near as the box lets.
+    """Return the shortest d with w . d = -residual and x + d in [0, 1], or the nearest in the box.
 
-    Along the steepest direction each pixel contributes |w| min(t speed, room) to the sum, which is
-    concave in t: Newton's method from t = 0 rises to the solution and needs no sorting.
+    Along the steepest direction each pixel contributes |w| min(t speed, room) to the sum. The sum
+    is concave in t, so that Newton's method from t = 0 rises to the solution without sorting.
 
     Args:
-        x, w: [n, h, w, c]; the point, in [0, 1], and the plane's normal.
+        x: the point, float32 [n, h, w, c] in [0, 1].
+        w: the normal of the plane, shaped as x.
         residual: [n].
-        threat: gives the norm that d is shortest in.
+        threat: its norm measures d.
     """
     direction = -tf.sign(w) * per_example(tf.sign(residual))
     room = tf.where(direction > 0, 1 - x, x) * tf.abs(direction)
@@ -75,8 +73,9 @@ def onto_plane(x: tf.Tensor, w: tf.Tensor, residual: tf.Tensor, threat: ThreatMo
 
 
 def _graph(logits_of, threat: ThreatModel, shape: tf.TensorShape):
-    # The iterates wander outside the ball, in the box alone.
-    box = ThreatModel(threat.norm, math.sqrt(shape.num_elements()))
+    length = threat.metric.length
+    # The iterates may leave the ball: with this radius only [0, 1] bounds them.
+    unbounded = math.sqrt(shape.num_elements())
 
     def run(images, labels, targets, steps):
 
@@ -86,10 +85,10 @@ def _graph(logits_of, threat: ThreatModel, shape: tf.TensorShape):
             return other - own, logits
 
         def rule(step, x, gradient, value, logits, state):
-            nearest, found = state
-            fools, distance = margin(logits, labels) < 0, flat_norm(x - images, threat)
+            nearest, best = state
+            fools, distance = margin(logits, labels) < 0, length(x - images)
             closer = fools & (distance < nearest)
-            found = tf.where(per_example(closer), x, found)
+            best = tf.where(per_example(closer), x, best)
             nearest = tf.where(closer, distance, nearest)
 
             both = tf.concat([x, images], axis=0)
@@ -97,21 +96,28 @@ def _graph(logits_of, threat: ThreatModel, shape: tf.TensorShape):
             residual = tf.concat([value, at_images], axis=0)
             d = onto_plane(both, tf.concat([gradient, gradient], axis=0), residual, threat)
             d_x, d_images = tf.split(d, 2)
-            a_x, a_images = flat_norm(d_x, threat), flat_norm(d_images, threat)
+            a_x, a_images = length(d_x), length(d_images)
             alpha = tf.minimum(tf.math.divide_no_nan(a_x, a_x + a_images), ALPHA_MAX)
             alpha = per_example(alpha)
             ahead = (1 - alpha) * (x + ETA * d_x) + alpha * (images + ETA * d_images)
             back = images + BETA * (x - images)
-            return tf.where(per_example(fools), back, ahead), (nearest, found)
+            return tf.where(per_example(fools), back, ahead), (nearest, best)
 
         state = (tf.zeros(tf.shape(labels)) + float("inf"), images)
-        x, (nearest, found) = ascend(
-            boundary, images, images, threat=box, steps=steps, rule=rule, state=state
+        x, (nearest, best) = ascend(
+            boundary,
+            images,
+            images,
+            norm=threat.metric,
+            eps=unbounded,
+            steps=steps,
+            rule=rule,
+            state=state,
         )
-        distance = flat_norm(x - images, threat)
+        distance = length(x - images)
         closer = (margin(logits_of(x), labels) < 0) & (distance < nearest)
-        found = tf.where(per_example(closer), x, found)
+        best = tf.where(per_example(closer), x, best)
         inside = tf.where(closer, distance, nearest) <= threat.eps
-        return tf.where(per_example(inside), found, images)
+        return tf.where(per_example(inside), best, images)
 
     return run

@@ -1,18 +1,20 @@
 """The fast gradient sign method (FGSM)."""
 
 import tensorflow as tf
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
 from keras_aaa.attacks._engine.compilation import compiled
+from keras_aaa.attacks._engine.preamble import attack
+from keras_aaa.attacks._pgd import pgd_graph
 from keras_aaa.defence import Defence
-from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
 
+@attack()
 def fgsm(model: Defence, images, labels, *, threat: ThreatModel) -> tf.Tensor:
     """Return adversarial images after one step of length eps up the cross-entropy.
 
-    Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples"; CleverHans' code.
+    Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples". It is PGD
+    with one step and without a random start.
 
     Args:
         model: images -> logits; a keras.Model is called with training=False.
@@ -24,17 +26,8 @@ def fgsm(model: Defence, images, labels, *, threat: ThreatModel) -> tf.Tensor:
         float32 [n, h, w, c], inside the ball and in [0, 1].
 
     Raises:
-        TypeError, ValueError: for images or labels that are not as above.
+        TypeError, ValueError: if images or labels are not as above.
     """
-    images, labels = check_batch(images, labels, model, threat)
-    if threat.eps == 0:
-        return images
-    return compiled(model, _graph, threat)(images, labels)
-
-
-def _graph(logits_of, threat: ThreatModel):
-    def run(images, labels):
-        x_adv = fast_gradient_method(logits_of, images, threat.eps, threat.order, y=labels)
-        return threat.project(x_adv, images)
-
-    return run
+    run = compiled(model, pgd_graph, threat.norm, 0.0)
+    eps = tf.constant(threat.eps, tf.float32)
+    return run(images, labels, images, tf.constant(1), eps, eps)

@@ -1,17 +1,18 @@
 """Projected gradient descent (PGD)."""
 
 import tensorflow as tf
-from cleverhans.tf2.utils import optimize_linear
 
 from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.loop import ascend
+from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks.losses import cross_entropy
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
-from keras_aaa.inputs import check_batch
+from keras_aaa.norms import NORMS, Norm
 from keras_aaa.threat_model import ThreatModel
 
 
+@attack()
 def pgd(
     model: Defence,
     images,
@@ -38,22 +39,19 @@ def pgd(
         step_size: length of a step in the threat's norm, in image units, > 0.
         momentum: decay of the accumulated gradient, in [0, 1]; above 0 this is the momentum
             iterative method of Dong et al. 2018.
-        start: images [n, h, w, c] to begin from (a run continued), or None for a uniformly random
-            point of the cube of half-width eps, projected onto the ball.
+        start: images [n, h, w, c] to start from, for example to continue a run; None for a random
+            point: uniform in the cube of half-width eps, projected onto the ball.
         seed: of the random start.
 
     Returns:
         float32 [n, h, w, c], inside the ball and in [0, 1].
 
     Raises:
-        TypeError, ValueError: for images, labels or settings that are not as above.
+        TypeError, ValueError: if images, labels or settings are not as above.
     """
-    images, labels = check_batch(images, labels, model, threat)
     check_number("steps", steps, 0, whole=True)
     check_number("step_size", step_size, 0, above=True)
     check_number("momentum", momentum, 0, 1)
-    if not len(labels):
-        return images
     if start is None:
         start = random_start(images, threat, seed)
     start = threat.project(tf.cast(start, tf.float32), images)
@@ -63,27 +61,31 @@ def pgd(
 
 
 def random_start(images: tf.Tensor, threat: ThreatModel, seed: int) -> tf.Tensor:
-    """Return a random point of each image's ball: of the cube of half-width eps, projected."""
+    """Return a random point of the ball around each image.
+
+    It is uniform in the cube of half-width eps, then projected. The point of an image depends on
+    the seed and on the position of the image in the batch alone.
+    """
     noise = tf.random.stateless_uniform(tf.shape(images), (seed, 0), -1.0, 1.0)
     return threat.project(images + threat.eps * noise, images)
 
 
-def steepest_ascent(threat: ThreatModel, step_size):
-    """The rule of PGD: one step of `step_size` along the steepest direction in the norm."""
+def steepest_ascent(norm: Norm, step_size):
+    """Return the rule of PGD: one step of `step_size` along the steepest direction in the norm."""
 
     def rule(step, x_adv, gradient, loss, logits, state):
-        return x_adv + optimize_linear(gradient, step_size, threat.order), state
+        return x_adv + step_size * norm.steepest(gradient), state
 
     return rule
 
 
-def _with_momentum(threat: ThreatModel, step_size, momentum: float):
-    """The rule of the momentum iterative method; its state is the accumulated gradient."""
+def _with_momentum(norm: Norm, step_size, momentum: float):
+    """Return the rule of the momentum iterative method. Its state is the accumulated gradient."""
 
     def rule(step, x_adv, gradient, loss, logits, velocity):
         length = tf.reduce_mean(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
-        velocity = momentum * velocity + gradient / (length + 1e-12)
-        return x_adv + optimize_linear(velocity, step_size, threat.order), velocity
+        velocity = momentum * velocity + tf.math.divide_no_nan(gradient, length)
+        return x_adv + step_size * norm.steepest(velocity), velocity
 
     return rule
 
@@ -95,20 +97,19 @@ def pgd_graph(logits, norm: str, momentum: float = 0.0):
 
     Args:
         logits: images -> logits, frozen.
-        norm: of the threat.
+        norm: its name in NORMS.
         momentum: as for pgd.
     """
-    threat = ThreatModel(norm, 0.0)  # the radius is an argument, so that one graph serves all
 
     def run(images, labels, start, steps, step_size, eps):
         def loss(x):
             values = logits(x)
             return cross_entropy(values, labels), values
 
-        rule, state = steepest_ascent(threat, step_size), ()
+        rule, state = steepest_ascent(NORMS[norm], step_size), ()
         if momentum:
-            rule, state = _with_momentum(threat, step_size, momentum), tf.zeros_like(images)
-        settings = {"threat": threat, "steps": steps, "rule": rule, "state": state, "eps": eps}
+            rule, state = _with_momentum(NORMS[norm], step_size, momentum), tf.zeros_like(images)
+        settings = {"norm": NORMS[norm], "eps": eps, "steps": steps, "rule": rule, "state": state}
         return ascend(loss, images, start, **settings)[0]
 
     return run

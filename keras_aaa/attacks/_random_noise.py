@@ -1,20 +1,20 @@
-"""Random noise: what a defence has to stand without anybody meaning it."""
+"""Random noise of the length that an attack may use."""
 
 import tensorflow as tf
 
-from keras_aaa.attacks._engine.norms import random_at_eps
+from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.defence import Defence
-from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
 
+@attack()
 def random_noise(
     model: Defence, images, labels, *, threat: ThreatModel, seed: int = 0
 ) -> tf.Tensor:
-    """Return the images moved by a random vector of length eps; the model is not asked.
+    """Return the images moved by a random vector of length eps. The model is not evaluated.
 
     Args:
-        model: only its number of classes is looked at.
+        model: only its input shape and number of classes are checked.
         images: float32 [n, h, w, c] in [0, 1].
         labels: int64 [n].
         threat: the ball.
@@ -24,7 +24,7 @@ def random_noise(
         float32 [n, h, w, c], inside the ball and in [0, 1].
 
     Raises:
-        TypeError, ValueError: for images or labels that are not as above.
+        TypeError, ValueError: if images or labels are not as above.
     """
-    images, _ = check_batch(images, labels, model, threat)
-    return threat.project(random_at_eps(images, threat, seed), tf.convert_to_tensor(images))
+    noise = threat.metric.sample(tf.shape(images), seed)
+    return threat.project(images + threat.eps * noise, images)

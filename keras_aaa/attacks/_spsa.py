@@ -1,17 +1,18 @@
-"""SPSA: gradients from queries alone."""
+"""SPSA: gradients estimated from queries."""
 
 import tensorflow as tf
 
 from keras_aaa.attacks._engine.adam import adam_step, no_moments
 from keras_aaa.attacks._engine.compilation import compiled
-from keras_aaa.attacks._engine.norms import per_example
+from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks.losses import margin
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
-from keras_aaa.inputs import check_batch
+from keras_aaa.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 
 
+@attack()
 def spsa(
     model: Defence,
     images,
@@ -27,7 +28,7 @@ def spsa(
     """Return the images after `steps` Adam steps along estimated gradients of the margin.
 
     Uesato et al. 2018, "Adversarial Risk and the Dangers of Evaluating Against Weak Attacks".
-    Queries an image: 2 * samples * steps.
+    It takes 2 * samples * steps queries an image.
 
     Args:
         model: images -> logits; only its outputs are used.
@@ -36,7 +37,7 @@ def spsa(
         threat: the ball to stay in.
         steps: number of steps, >= 1.
         samples: pairs of antithetic random signs a step, >= 1.
-        delta: how far a pair looks, in image units, > 0.
+        delta: distance of a pair from the image, in image units, > 0.
         learning_rate: of Adam, in image units, > 0.
         seed: of the random signs.
 
@@ -44,15 +45,12 @@ def spsa(
         float32 [n, h, w, c], inside the ball and in [0, 1].
 
     Raises:
-        TypeError, ValueError: for images, labels or settings that are not as above.
+        TypeError, ValueError: if images, labels or settings are not as above.
     """
-    images, labels = check_batch(images, labels, model, threat)
     check_number("steps", steps, 1, whole=True)
     check_number("samples", samples, 1, whole=True)
     check_number("delta", delta, 0, above=True)
     check_number("learning_rate", learning_rate, 0, above=True)
-    if not len(labels):
-        return images
     run = compiled(model, _graph, threat, samples, float(delta), float(learning_rate))
     return run(images, labels, tf.constant(steps), tf.constant(seed))
 

@@ -1,15 +1,15 @@
-"""The Square attack: random search over squares, by queries alone."""
+"""The Square attack: random search over squares. It needs no gradients."""
 
 import math
 
 import tensorflow as tf
 
 from keras_aaa.attacks._engine.compilation import compiled
-from keras_aaa.attacks._engine.norms import check_norm, per_example
+from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks.losses import margin
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
-from keras_aaa.inputs import check_batch
+from keras_aaa.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 
 P_INIT = 0.8
@@ -23,6 +23,7 @@ def share(query: int) -> float:
     return P_INIT / 2 ** sum(query > halving for halving in HALVINGS)
 
 
+@attack("linf")
 def square(
     model: Defence,
     images,
@@ -35,41 +36,37 @@ def square(
     last: int | None = None,
     start=None,
 ) -> tf.Tensor:
-    """Return the images with the smallest margin that random squares of +-eps led to.
+    """Return the images with the smallest margin that random squares of +-eps reach.
 
     Andriushchenko et al. 2020, "Square Attack: a query-efficient black-box adversarial attack via
-    random search"; its l-infinity version with the margin loss, as in AutoAttack, but each image
-    has squares of its own.
+    random search"; the l-infinity version with the margin loss, as in AutoAttack. Here each image
+    gets its own squares.
 
     Args:
         model: images -> logits; only its outputs are used.
         images: float32 [n, h, w, c] in [0, 1].
         labels: int64 [n], the true classes.
         threat: an l-infinity ball.
-        queries: the whole budget (5,000 in AutoAttack).
+        queries: the whole budget, >= 1 (5,000 in AutoAttack).
         seed: of the squares.
-        first, last: run only these queries of the budget, from `start`; by default all of it.
-        start: images [n, h, w, c] to begin from, or None for random vertical stripes.
+        first, last: run only these queries of the budget; all of them by default.
+        start: images [n, h, w, c] to start from; None for random vertical stripes.
 
     Returns:
         float32 [n, h, w, c], inside the ball and in [0, 1].
 
     Raises:
-        TypeError, ValueError: for images, labels or settings that are not as above.
+        TypeError, ValueError: if images, labels or settings are not as above.
     """
-    images, labels = check_batch(images, labels, model, threat)
-    check_norm("square", threat)
     check_number("queries", queries, 1, whole=True)
     last = queries if last is None else last
     check_number("last", last, 0, queries, whole=True)
     check_number("first", first, 0, last, whole=True)
-    if not len(labels):
-        return images
     if start is None:
         n, _, w, c = images.shape
         stripes = tf.random.stateless_uniform((n, 1, w, c), (seed, 0), -1.0, 1.0)
         start = tf.clip_by_value(images + threat.eps * tf.sign(stripes), 0.0, 1.0)
-    # The graph knows the size of the images: of another size it is another graph.
+    # The size of the images is a constant of the graph.
     run = compiled(model, _graph, threat, queries, images.shape[1:])
     return run(images, labels, start, *map(tf.constant, (first, last, seed)))
 
@@ -81,7 +78,7 @@ def _graph(logits_of, threat: ThreatModel, queries: int, shape: tf.TensorShape):
     sides = tf.constant([min(max(side, 1), largest) for side in whole])
 
     def run(images, labels, start, first, last, seed):
-        # The static length where there is one: a loop's shapes must stay what they were.
+        # The static length if it is known, because the shapes of a loop must not change.
         n = tf.shape(images)[0] if images.shape[0] is None else images.shape[0]
 
         def body(query, best, smallest):
@@ -90,12 +87,12 @@ def _graph(logits_of, threat: ThreatModel, queries: int, shape: tf.TensorShape):
             signs = 2 * tf.round(random[:, 2:]) - 1
             inside = [_span(size, side, random[:, axis]) for axis, size in enumerate((h, w))]
             mask = inside[0][:, :, None, None] * inside[1][:, None, :, None]
-            # Two eps further, and back into the ball: where any point of it ends. Computed from the
-            # image, a pixel has one value at each edge, and squares that change nothing are seen.
+            # A change of 2 eps ends at an edge of the ball. Computed from the clean image, an edge
+            # has one exact value, so that squares without an effect are recognised.
             edge = tf.clip_by_value(images + threat.eps * signs[:, None, None, :], 0.0, 1.0)
             moved = tf.where(mask > 0, edge, best)
-            # Many squares change nothing (those pixels are at the ball's edge already); the first
-            # image is asked for all the same, since not every model takes an empty batch.
+            # Many squares change nothing, because their pixels are at that edge already: skip these
+            # queries. The first image is always evaluated; some models refuse an empty batch.
             changed = tf.reduce_any(moved != best, axis=(1, 2, 3))
             asked = tf.where(changed | (tf.range(n) == 0))
             answers = margin(logits_of(tf.gather_nd(moved, asked)), tf.gather_nd(labels, asked))
@@ -116,7 +113,7 @@ def _graph(logits_of, threat: ThreatModel, queries: int, shape: tf.TensorShape):
 
 
 def _span(size: int, side: tf.Tensor, random: tf.Tensor) -> tf.Tensor:
-    """1.0 for the `side` pixels of `size` from a random place on, else 0.0; [n, size]."""
+    """Return [n, size]: 1.0 for `side` consecutive pixels from a random place on, else 0.0."""
     begin = tf.cast(random * tf.cast(size - side + 1, tf.float32), tf.int32)[:, None]
     pixel = tf.range(size)[None, :]
     return tf.cast((pixel >= begin) & (pixel < begin + side), tf.float32)

@@ -1,4 +1,4 @@
-"""Make defences attackable that have no gradient (BPDA) or a random one (EOT)."""
+"""Make defences attackable whose gradient is missing (BPDA) or random (EOT)."""
 
 from collections.abc import Callable
 
@@ -13,8 +13,8 @@ def bpda(function: Tensors, surrogate: Tensors = tf.identity) -> Tensors:
     Athalye et al. 2018, "Obfuscated Gradients Give a False Sense of Security", section 4.1.
 
     Args:
-        function: tensor -> tensor, a layer or any callable; its gradient is never asked for.
-        surrogate: tensor -> tensor of the same shape, differentiable; the identity by default.
+        function: tensor -> tensor, a layer or any callable. Its gradient is never computed.
+        surrogate: differentiable, tensor -> tensor of the same shape; the identity by default.
     """
 
     def call(x):
@@ -22,7 +22,7 @@ def bpda(function: Tensors, surrogate: Tensors = tf.identity) -> Tensors:
         if value.shape.rank is None:  # of a numpy_function, say
             value = tf.ensure_shape(value, surrogate(x).shape)
 
-        # The function is called outside, for its variables are none of this gradient's business.
+        # The function is called outside, so that custom_gradient does not see its variables.
         @tf.custom_gradient
         def attach(x):
             def gradient(upstream):
@@ -39,12 +39,12 @@ def bpda(function: Tensors, surrogate: Tensors = tf.identity) -> Tensors:
 
 
 def eot(defence: Tensors, samples: int) -> Tensors:
-    """Return a callable that averages `samples` calls of a random defence, and their gradients.
+    """Return a callable that averages the logits and gradients of `samples` calls.
 
     Athalye et al. 2018, section 4.2 (expectation over transformation).
 
     Args:
-        defence: images -> logits, different from call to call.
+        defence: images -> logits, random: two calls differ.
         samples: number of calls, >= 1.
 
     Raises:

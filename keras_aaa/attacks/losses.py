@@ -1,9 +1,9 @@
-"""Losses of the logits that attacks climb, an example each."""
+"""The losses that attacks maximise; one value an example."""
 
 import tensorflow as tf
 
-# Added to differences of logits that are divided by. In bfloat16 these can be 0; much smaller, the
-# gradient grows till it is NaN.
+# Added to denominators, which are differences of logits. They can be 0 in bfloat16; a much smaller
+# number would let the gradient grow to NaN.
 TINY = 1e-6
 
 
@@ -13,7 +13,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Return z_y - max over i != y of z_i, [n]: below 0 where the label is not the largest."""
+    """Return z_y - max over i != y of z_i, [n]; negative for a misclassified example."""
     own = tf.gather(logits, labels, axis=1, batch_dims=1)
     mask = tf.one_hot(labels, tf.shape(logits)[1], on_value=-float("inf"), off_value=0.0)
     return own - tf.reduce_max(logits + mask, axis=1)

@@ -1,4 +1,4 @@
-"""Image data sets through tensorflow-datasets; MNIST lies inside the package."""
+"""Image data sets from tensorflow-datasets; MNIST is included in the package."""
 
 from keras_aaa.data.batches import first, training_batches
 from keras_aaa.data.load import (

@@ -1,4 +1,4 @@
-"""Training batches that depend on (seed, step) alone, so that a resumed run repeats them."""
+"""Training batches that depend only on (seed, step), so that a resumed run repeats them."""
 
 import numpy as np
 import tensorflow as tf
@@ -17,16 +17,19 @@ def training_batches(
     shift: int = 0,
     flip: bool = False,
 ) -> tf.data.Dataset:
-    """Return one epoch's batches in the order that (seed, epoch) gives; ragged ends are dropped.
+    """Return the batches of one epoch, in an order that depends on (seed, epoch).
+
+    An incomplete last batch is dropped.
 
     Args:
-        data: cached examples (image, label).
-        size: their number; the shuffle buffer holds them all.
+        data: cached dataset of single examples (image, label).
+        size: number of examples; the shuffle buffer holds all of them.
         batch_size: global batch size.
-        seed, epoch: the order derives from both.
-        skip: batches of this epoch that were already used.
-        shift: each image is moved by up to so many pixels each way, its mirror image coming in.
-        flip: whether half of the images are mirrored left to right.
+        seed, epoch: together they determine the order.
+        skip: number of batches of this epoch that were already used.
+        shift: largest random shift of each image, in pixels in each direction; the border is filled
+            by reflection.
+        flip: whether to mirror a random half of the images left to right.
 
     Returns:
         tf.data.Dataset of (images [batch, h, w, c] float32, labels [batch] int64, noise
@@ -59,8 +62,8 @@ def _augmentation(seed: int, shift: int, flip: bool):
         fold = tf.random.experimental.stateless_fold_in
         example_seed = fold(tf.constant([seed, 2], tf.int64), index)
         if shift:
-            # Not zeros: a black border would change an image's mean and deviation, which the
-            # ResNet normalises by, in training alone.
+            # The ResNet normalises by an image's mean and deviation. A black border would change
+            # them, in training only.
             padded = tf.pad(image, ((shift, shift), (shift, shift), (0, 0)), mode="REFLECT")
             image = tf.image.stateless_random_crop(padded, tf.shape(image), example_seed)
             image.set_shape(example[0].shape)
@@ -72,17 +75,17 @@ def _augmentation(seed: int, shift: int, flip: bool):
 
 
 def first(data: tf.data.Dataset, examples: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the first `examples` of `data`, fewer where there are fewer.
+    """Return the first `examples` of `data`, or all if there are fewer.
 
     Args:
-        data: examples (image, label), one or more.
-        examples: how many, >= 1.
+        data: dataset of one or more examples (image, label).
+        examples: number of examples, >= 1.
 
     Returns:
         Two tensors: images float32 [n, h, w, c] in [0, 1], labels int64 [n].
 
     Raises:
-        TypeError, ValueError: for an `examples` that is no whole number from 1 on.
+        TypeError, ValueError: if `examples` is not a whole number >= 1.
     """
     check_number("examples", examples, 1, whole=True)
     return next(iter(data.take(examples).batch(examples)))

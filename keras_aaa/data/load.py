@@ -1,4 +1,4 @@
-"""load(): one data set as float32 images in [0, 1] and int64 labels."""
+"""Load data sets as float32 images in [0, 1] and int64 labels."""
 
 import difflib
 import os
@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 tfds.core.add_data_dir(str(Path(__file__).parent / "embedded"))
-# tensorflow-datasets warns its users of its own deprecated attributes.
+# Hide the warnings that tensorflow-datasets logs about its own deprecated attributes.
 logging.get_absl_logger().addFilter(
     lambda record: "FeatureConnector.dtype" not in record.getMessage()
 )
@@ -20,12 +20,12 @@ SPLITS = ("train", "validation", "test")
 
 
 class DataNotFoundError(FileNotFoundError):
-    """A data set is neither on this machine nor to be downloaded."""
+    """Raised when a data set is not on this machine and cannot be downloaded."""
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What a model has to fit: image shape (h, w, c), number of classes, split sizes."""
+    """The image shape (h, w, c), the number of classes and the split sizes of a data set."""
 
     shape: tuple[int, int, int]
     classes: int
@@ -35,9 +35,9 @@ class ImageSpec:
 def load(name: str, split: str, data_dir: str | None = None) -> tf.data.Dataset:
     """Return one split of a TFDS image-classification set, unshuffled and unbatched.
 
-    The validation split is the last tenth of TFDS's train split, 5,000 examples at the most;
-    "train" is the rest. "mnist" is embedded in the package; any other set is looked for in
-    `data_dir`, then in TFDS_DATA_DIR, then downloaded by TFDS.
+    The validation split is the last tenth of TFDS's train split, but at most 5,000 examples. The
+    "train" split is the rest. "mnist" is embedded in the package. Any other set is searched in
+    `data_dir` and in TFDS_DATA_DIR; if it is in neither, TFDS downloads it.
 
     Args:
         name: a TFDS name ("mnist", "fashion_mnist", "cifar10", ...).
@@ -50,8 +50,8 @@ def load(name: str, split: str, data_dir: str | None = None) -> tf.data.Dataset:
     Raises:
         ValueError: for an unknown name or split, or a set that is not image classification with
             a fixed image size.
-        DataNotFoundError: if data_dir is no folder, or the set cannot be had; says what was tried
-            and what to do.
+        DataNotFoundError: if data_dir is not a folder, or the set cannot be found or downloaded;
+            the message says what was tried and what to do.
     """
     builder = _prepared_builder(name, data_dir)
     data = _in_order(builder, split, {"image": True, "label": True})
@@ -63,13 +63,13 @@ def load(name: str, split: str, data_dir: str | None = None) -> tf.data.Dataset:
 
 
 def encoded(name: str, split: str, data_dir: str | None = None) -> tuple[list[bytes], np.ndarray]:
-    """Return a split's images as the set stores them, in `load`'s order, and their labels.
+    """Return the encoded images of a split, in the order of `load`, and their labels.
 
     Args:
-        name, split, data_dir: as for `load`; raises as that does.
+        name, split, data_dir: as for `load`; the same errors are raised.
 
     Returns:
-        PNG or JPEG files, one an image, and labels int64 [n].
+        A list of PNG or JPEG files, one per image, and labels int64 [n].
     """
     builder = _prepared_builder(name, data_dir)
     features = {"image": tfds.decode.SkipDecoding(), "label": True}
@@ -79,7 +79,7 @@ def encoded(name: str, split: str, data_dir: str | None = None) -> tuple[list[by
 
 
 def _in_order(builder, split: str, features: dict) -> tf.data.Dataset:
-    """The examples of a split, unshuffled, with those features: True, or how one is decoded."""
+    """Return a split, unshuffled. `features` maps each feature to its decoder, or to True."""
     _spec(builder)
     if split not in SPLITS:
         raise ValueError(f"Unknown split {split!r}. Known: {', '.join(SPLITS)}.")
@@ -89,8 +89,8 @@ def _in_order(builder, split: str, features: dict) -> tf.data.Dataset:
         "validation": f"train[-{held_out}:]",
         "test": "test",
     }[split]
-    decoders = {feature: how for feature, how in features.items() if how is not True}
-    # One shard is read in order, so the examples' order is the same on every machine.
+    decoders = {key: decoder for key, decoder in features.items() if decoder is not True}
+    # One shard is read in order, so the order of the examples is the same on every machine.
     return builder.as_dataset(
         split=tfds_split,
         decoders=tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=decoders),
@@ -100,7 +100,7 @@ def _in_order(builder, split: str, features: dict) -> tf.data.Dataset:
 
 
 def image_spec(name: str, data_dir: str | None = None) -> ImageSpec:
-    """Return the shape, class count and split sizes of a set. Raises as `load` does."""
+    """Return the shape, class count and split sizes of a set; raises the same errors as `load`."""
     return _spec(_prepared_builder(name, data_dir))
 
 
@@ -132,9 +132,9 @@ def _spec(builder) -> ImageSpec:
 
 
 def stored_as(name: str, data_dir: str | None = None) -> str:
-    """Return "jpeg" or "png", as the set's first test image is stored; raises as `load` does.
+    """Return "jpeg" or "png", the format of the first test image; raises the same errors as `load`.
 
-    A copy of cifar10 in JPEG is not the original: accuracies on it sit a little beside.
+    A copy of cifar10 in JPEG is not the original: accuracies on it differ a little.
     """
     builder = _prepared_builder(name, data_dir)
     encoded = builder.as_dataset(split="test", decoders={"image": tfds.decode.SkipDecoding()})
@@ -143,12 +143,12 @@ def stored_as(name: str, data_dir: str | None = None) -> str:
 
 
 def at_hand(name: str, data_dir: str | None = None) -> bool:
-    """Return whether `load` finds the set on this machine, without a download."""
+    """Return whether `load` finds the set on this machine without a download."""
     return _find(name, data_dir)[0].is_prepared()
 
 
 def _find(name: str, data_dir: str | None):
-    """The first prepared builder, or the last one that was looked at, and where there was none."""
+    """Return the first prepared builder (or the last one tried) and the folders without the set."""
     if data_dir is not None:
         _check_folder("data_dir", data_dir)
     tried: list[str] = []
@@ -167,9 +167,9 @@ def _prepared_builder(name: str, data_dir: str | None):
     if builder.is_prepared():
         return builder
     if data_dir is None and (folder := os.environ.get("TFDS_DATA_DIR")):
-        _check_folder("TFDS_DATA_DIR", folder)  # or TFDS would make it
-    where = "; ".join(tried) or "TFDS_DATA_DIR is not set"
-    logging.warning("%s is not on this machine (%s): TFDS downloads it.", name, where)
+        _check_folder("TFDS_DATA_DIR", folder)  # otherwise TFDS would create it
+    searched = "; ".join(tried) or "TFDS_DATA_DIR is not set"
+    logging.warning("%s is not on this machine (%s): TFDS downloads it.", name, searched)
     try:
         builder = _builder(name, data_dir)
         builder.download_and_prepare()
@@ -177,7 +177,7 @@ def _prepared_builder(name: str, data_dir: str | None):
         tried.append(f"download by TFDS: {type(error).__name__}: {str(error)[:200]}")
         raise DataNotFoundError(
             f"Data set {name!r} could not be found. Tried: {'; '.join(tried)}. Ways out: "
-            "(1) connect to the network and run again, TFDS then downloads it; "
+            "(1) connect to the network and run again, so that TFDS downloads it; "
             f"(2) set TFDS_DATA_DIR to a folder that holds a prepared {name}/; "
             "(3) pass that folder as data_dir (--data_dir)."
         ) from error
@@ -187,8 +187,8 @@ def _prepared_builder(name: str, data_dir: str | None):
 def _check_folder(source: str, folder: str) -> None:
     if not Path(folder).is_dir():
         raise DataNotFoundError(
-            f"{source}: expected a folder of prepared TFDS sets, there is no folder {folder}. "
-            "Make it first if TFDS is to download into it."
+            f"{source}: expected a folder of prepared TFDS sets, but there is no folder {folder}. "
+            "Create it first if TFDS should download into it."
         )
 
 

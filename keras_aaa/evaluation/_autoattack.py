@@ -1,6 +1,5 @@
 """AutoAttack, standard version: APGD-CE, APGD-T, FAB-T, Square, worst case per example."""
 
-import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_aaa.attacks._apgd import apgd
-from keras_aaa.attacks._engine.norms import check_norm
+from keras_aaa.attacks._engine.preamble import check_norm
 from keras_aaa.attacks._fab import fab
 from keras_aaa.attacks._square import square
 from keras_aaa.attacks.losses import ranked_targets
@@ -19,18 +18,27 @@ from keras_aaa.defence import Defence
 from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
 from keras_aaa.evaluation.measure import correct, logits_in_batches
 from keras_aaa.fast.fast_copy import fast_copy
+from keras_aaa.hashing import examples_hash
 from keras_aaa.inputs import check_batch
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel
 
-BLOCK = 256  # examples that go through all attacks together; what a killed run loses at the most
-BUCKETS = (8, 16, 32, 64, 96, 112, 120, 128)  # batch sizes, so that few shapes are compiled
+BLOCK = 256  # examples that pass all attacks together; an interrupted run loses at most these
+BUCKETS = (8, 16, 32, 64, 96, 112, 120, 128)  # the only batch sizes, to compile few shapes
+AUTOATTACK_NORMS = ("linf",)
 STAGES = ("clean", "apgd_ce", "apgd_t", "fab_t", "square")
 
 
 @dataclass(frozen=True)
 class AutoAttack:
-    """The settings of the standard version. Croce and Hein 2020, section 6."""
+    """The settings of the standard version. Croce and Hein 2020, section 6.
+
+    Args:
+        steps: of APGD and FAB, >= 1.
+        targets: classes that the targeted attacks try, >= 1; at most the other classes.
+        queries: of Square, >= 1.
+        seed: of the random starts and squares.
+    """
 
     steps: int = 100
     targets: int = 9
@@ -54,10 +62,10 @@ def autoattack(
     identity: str = "",
     on_block: Callable[[int], None] = lambda done: None,
 ) -> dict[str, np.ndarray]:
-    """Return who is still classified correctly after each stage, and the adversarial images.
+    """Return which examples survive each stage, and the adversarial images.
 
-    An example that has fallen is not attacked again. Attacks craft in `precision`; that an example
-    has fallen is decided in float32, on images inside the ball.
+    A misclassified example is not attacked again. Attacks craft in `precision`. Their images are
+    checked against the ball and scored in float32.
 
     Args:
         defence: keras.Model or callable: images -> logits, float32.
@@ -66,24 +74,24 @@ def autoattack(
         threat: an l-infinity ball.
         settings: steps, targets, queries, seed.
         precision: "float32" or "bfloat16", of crafting but for Square, which is in float32.
-        workdir: folder for finished blocks; a run that was killed goes on after them.
-        identity: of the defence (a hash of its weights), so that no other run's blocks are taken.
+        workdir: folder for finished blocks; an interrupted run resumes after them.
+        identity: a hash of the defence, so that the blocks of another defence are refused.
         on_block: called after each block with its number of examples.
 
     Returns:
         Stage ("clean", "apgd_ce", "apgd_t", "fab_t", "square") -> bool [n], and "x_adv" ->
-        float32 [n, h, w, c]: the image that fooled, or the clean one.
+        float32 [n, h, w, c]: the misclassified image, or the clean one.
 
     Raises:
         TypeError, ValueError: for images, labels or a threat that are not as above, or a workdir
             of another run.
     """
     images, labels = (np.asarray(a) for a in check_batch(images, labels, defence))
-    check_norm("autoattack", threat)
+    check_norm("autoattack", AUTOATTACK_NORMS, threat)
     crafting = fast_copy(defence, precision)
     key = {
         "identity": identity,
-        "data": _hash([images, labels]),
+        "data": examples_hash(images, labels),
         "threat": asdict(threat),
         "settings": asdict(settings),
         "precision": precision,
@@ -128,7 +136,7 @@ def _attack_block(defence, crafting, images, labels, threat, settings) -> dict[s
 
 
 def _batchwise(attack: Callable, alive: np.ndarray) -> np.ndarray:
-    """Attack the examples of these indices in batches, two at a time, each filled to a bucket."""
+    """Attack the examples of these indices in batches, two at a time, padded to fixed sizes."""
     batches = -(-len(alive) // BUCKETS[-1])
     if len(alive) >= BATCHES * BUCKETS[0]:
         batches = max(batches, BATCHES)
@@ -143,7 +151,7 @@ def _batchwise(attack: Callable, alive: np.ndarray) -> np.ndarray:
 def _stages(
     defence, crafting, images, labels, threat, settings
 ) -> Iterator[tuple[str, list[Callable]]]:
-    """Each stage with its attacks, each a function of the indices of those to be attacked."""
+    """Yield each stage and its attacks. An attack takes the indices of the examples to attack."""
     common = {"threat": threat, "steps": settings.steps}
     classes = logits_in_batches(crafting, images)
     ranks = range(1, min(settings.targets, classes.shape[1] - 1) + 1)
@@ -169,12 +177,12 @@ def _stages(
     yield "apgd_ce", [apgd_ce]
     yield "apgd_t", [apgd_t(rank) for rank in ranks]
     yield "fab_t", [fab_t(rank) for rank in ranks]
-    # Square compares margins that differ by less than bfloat16 can tell apart.
+    # Square compares margins whose differences are too small for bfloat16.
     yield "square", _square_rounds(defence, images, labels, threat, settings)
 
 
 def _square_rounds(defence, images, labels, threat, settings) -> list[Callable]:
-    """Square in rounds, between which those who fell leave; `best` remembers the others' images."""
+    """Square in rounds; misclassified examples leave between rounds, the others keep their best."""
     edges = np.unique(np.linspace(0, settings.queries, 11).astype(int))
     best: dict[int, np.ndarray] = {}
 
@@ -192,7 +200,7 @@ def _square_rounds(defence, images, labels, threat, settings) -> list[Callable]:
                 last=int(last),
                 start=start,
             ).numpy()
-            # Reversed: where padding repeats an example, its first copy counts.
+            # Reversed, so that the first copy counts where padding repeats an example.
             best.update(zip(i[::-1], found[::-1], strict=True))
             return found
 
@@ -209,13 +217,6 @@ def _save(path: Path, block: dict[str, np.ndarray]) -> None:
 
 def _bucket(examples: int) -> int:
     return next(size for size in BUCKETS if size >= examples)
-
-
-def _hash(arrays) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _claim(folder: Path, key: dict) -> None:

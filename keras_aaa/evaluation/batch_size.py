@@ -1,18 +1,20 @@
-"""Which batch size is fastest on this machine, by a measurement of a few seconds."""
+"""Find the fastest batch size on this machine, by a measurement of a few seconds."""
 
 import time
 from collections.abc import Callable
 
 SIZES = (125, 250, 500, 1000, 2000)
-ENOUGH = 1.05  # a larger batch must be so many times faster to be worth its memory
+ENOUGH = 1.05  # a larger batch must be this much faster to be worth its memory
 
 
 def fastest_batch(run: Callable[[int], object], examples: int) -> int:
-    """Return the batch size with the most examples a second; larger ones are tried while it rises.
+    """Return the batch size with the most examples a second.
+
+    Sizes are tried in rising order until a size is no faster than the one before.
 
     Args:
-        run: run(size) does a little of the work on so many examples and waits for the result.
-        examples: how many there are in all; no larger size is tried.
+        run: run(size) processes a batch of that size and waits for the result.
+        examples: the number of examples; no larger size is tried.
     """
     best, rate = min(SIZES[0], examples), 0.0
     for size in SIZES:
@@ -21,8 +23,8 @@ def fastest_batch(run: Callable[[int], object], examples: int) -> int:
         run(size)  # compiles
         began = time.perf_counter()
         run(size)
-        found = size / (time.perf_counter() - began)
-        if found < ENOUGH * rate:
+        new_rate = size / (time.perf_counter() - began)
+        if new_rate < ENOUGH * rate:
             break
-        best, rate = size, found
+        best, rate = size, new_rate
     return best

@@ -1,4 +1,4 @@
-"""Common corruptions: what harms images without an adversary, in five severities.
+"""Common corruptions of images, such as noise and blur, in five severities.
 
 Hendrycks and Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations"; their constants for small images (CIFAR-10-C).
@@ -16,7 +16,7 @@ from keras_aaa.evaluation.measure import correct
 from keras_aaa.inputs import check_batch
 
 SEVERITIES = (1, 2, 3, 4, 5)
-SMALLEST = 4  # pixels a side: the widest blur mirrors so many at the edges
+SMALLEST = 4  # pixels a side: the widest blur mirrors this many at the edges
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def corrupt(name: str, images, severity: int, seed: int = 0) -> tf.Tensor:
 
 
 def survive_corruptions(defence: Defence, images, labels) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield each corruption's name and bool [5, n]: who is classified correctly, by severity.
+    """Yield each corruption's name and a mask, bool [5, n]: True where classified correctly.
+
+    The first axis is the severity.
 
     Args:
         defence: images -> logits, in float32.

@@ -1,22 +1,21 @@
-"""Two batches side by side, where one alone leaves a CPU's cores waiting for each other."""
+"""Run two batches at a time, so that a CPU's cores do not wait for each other."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
-# Operations of one batch share the cores, but not evenly, and some use only one: a second batch
-# fills what is left. PGD-40 on the MNIST defence on two cores, images a second: one batch of 512
-# at a time 75, two of 256 at a time 91, two of 128 at a time 91.
+# One batch does not keep all cores busy, since some operations use only one core. On two cores
+# PGD-40 attacks 75 MNIST images a second in one batch of 512, and 91 in two batches of 256.
 BATCHES = 2
 
 
 def map_threaded(work: Callable, items: Sequence) -> Iterator:
-    """Yield work(item) for each item, in their order; on CPUs two are worked on at a time.
+    """Yield work(item) for each item, in order. On CPUs, two items are processed at a time.
 
     Args:
-        work: a function of one item that may run in another thread.
-        items: whatever it takes.
+        work: a function of one item. It may run in another thread.
+        items: its arguments.
     """
     if len(items) < 2 or tf.config.list_physical_devices("GPU"):
         yield from map(work, items)

@@ -1,7 +1,6 @@
-"""Who is classified correctly, clean and under attack, example by example.
+"""Measure which examples a defence classifies correctly, clean and under attack.
 
-Attacks are not trusted: what they return is checked against the ball, and scored again in
-float32, whatever precision it was crafted in.
+Attacks are not trusted: their images are checked against the ball and scored again in float32.
 """
 
 import inspect
@@ -29,11 +28,11 @@ PROBED_STEPS = 2  # of PGD, to find the fastest batch size
 
 @dataclass(frozen=True)
 class PgdTest:
-    """The papers' test: PGD from one random start, scored after each number of steps.
+    """PGD from one random start, scored after several numbers of steps. Paper: AAA, all tables.
 
     Args:
-        steps: rising numbers of steps, (40, 200) for example; one run of the longest gives all.
-        step_size: image units, > 0.
+        steps: rising numbers of steps, for example (40, 200). One run gives all of them.
+        step_size: in image units, > 0.
         seed: of the random starts.
     """
 
@@ -48,7 +47,7 @@ class PgdTest:
 
 
 def correct(defence: Defence, images, labels) -> np.ndarray:
-    """Return bool [n]: which images the defence classifies as their label.
+    """Return a mask, bool [n]: True where the defence classifies an image as its label.
 
     Args:
         defence: keras.Model or callable: images -> logits, computing in float32.
@@ -62,12 +61,12 @@ def correct(defence: Defence, images, labels) -> np.ndarray:
     if not len(labels):
         return np.zeros(0, bool)
     logits = logits_in_batches(defence, images)
-    check_labels(labels, logits.shape[1])  # a callable does not tell before
+    check_labels(labels, logits.shape[1])  # a callable has no output shape to check earlier
     return np.argmax(logits, axis=-1) == labels.numpy()
 
 
 def logits_in_batches(defence: Defence, images) -> np.ndarray:
-    """Return the defence's logits, float32 [n, classes], of images [n, h, w, c]; n >= 1."""
+    """Return the logits of a defence, float32 [n, classes], for images [n, h, w, c]; n >= 1."""
     parts = [
         compiled(defence, _logits_graph)(tf.gather(images, batch))[:count]
         for batch, count in _batches(len(images), BATCH)
@@ -87,11 +86,11 @@ def survive_pgd(
     on_batch: Callable[[int], None] = lambda done: None,
     judge: Defence | None = None,
 ) -> dict[int | None, np.ndarray]:
-    """Return who is classified correctly, bool [n], clean (None) and after each number of steps.
+    """Return masks of correct examples, bool [n]: clean (key None) and after each number of steps.
 
-    Who is wrong without an attack, or has fallen after fewer steps, is wrong after more, and is not
-    attacked further. Batches are as large as is fastest here; each example's random start is its
-    own, whatever the batch.
+    An example misclassified clean or after fewer steps counts as misclassified after more steps
+    and is skipped. The batch size is the fastest on this machine. Random starts depend on the
+    seed and the index of the example, not on the batch.
 
     Args:
         defence: keras.Model or callable: images -> logits, in float32.
@@ -99,11 +98,10 @@ def survive_pgd(
         labels: int64 [n].
         threat: the ball.
         test: steps, step size, seed.
-        precision: "float32" or "bfloat16", of crafting; the score is in float32 all the same.
-        start: images [n, h, w, c] to begin from, in the ball; None draws them from the test's seed.
-        on_batch: called with examples times steps, after each batch and for those left out.
-        judge: who classifies what was crafted on `defence`, where that is only a part of the whole
-            or stands in for it; None for the defence itself.
+        precision: "float32" or "bfloat16", of crafting. Scores are always in float32.
+        start: images [n, h, w, c] in the ball to start from; None draws them from the test's seed.
+        on_batch: called with the number of examples times steps that are done or skipped.
+        judge: the defence that scores the images, if it differs from the attacked `defence`.
 
     Raises:
         RuntimeError: if the attack left the ball.
@@ -156,15 +154,15 @@ def craft(
     on_batch: Callable[[int], None] = lambda done: None,
     batch: int = BATCH,
 ) -> np.ndarray:
-    """Return the adversarial images of an attack that is run batch by batch, two at a time.
+    """Return the adversarial images of an attack, crafted batch by batch.
 
     Args:
-        attack: attack(x, y, picked, index) -> x_adv, in any thread; `picked` are the examples'
-            indices, `index` counts the batches.
+        attack: attack(x, y, picked, index) -> x_adv, called in several threads. `picked` holds the
+            indices of the examples, `index` is the number of the batch.
         images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
-        threat: the ball, which is checked.
+        threat: the ball; the images are checked against it.
         on_batch: called after each batch with its number of examples.
-        batch: how many examples at a time.
+        batch: batch size.
 
     Raises:
         RuntimeError: if the attack left the ball.
@@ -236,7 +234,7 @@ def attack_all(
 
 
 def _batches(examples: int, batch: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Indices of batches of one size, the last one filled up by repeating, and their true size."""
+    """Yield the indices of each batch and its number of examples; the last repeats examples."""
     for begin in range(0, examples, batch):
         count = min(batch, examples - begin)
         size = count if examples < batch else batch

@@ -1,7 +1,7 @@
-"""Signs that an evaluation is too weak: each check returns evidence, never a stamp of approval.
+"""Look for signs that an evaluation is too weak. A check can raise a warning, never approve.
 
 Carlini et al. 2019, "On Evaluating Adversarial Robustness"; Athalye et al. 2018. Accuracies are
-fractions; masks say per example who is still classified correctly.
+fractions. Masks are True for examples that are still classified correctly.
 """
 
 import itertools
@@ -34,7 +34,7 @@ SQUARE_TAKES = 0.002  # more than this after the gradient attacks points to mask
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one check found. `warning` says what is suspicious; None means nothing was found."""
+    """The result of one check. `warning` says what is suspicious; None if nothing is."""
 
     check: str
     figures: Mapping[str, float | list[float]]
@@ -43,7 +43,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Subject:
-    """What the checks look at: a defence, its test examples, its threat model, its attack.
+    """What the checks need: a defence, test examples, a threat model and an attack.
 
     Args:
         defence: keras.Model: images -> logits.
@@ -51,7 +51,7 @@ class Subject:
         threat: the ball.
         steps, step_size: of PGD.
         base: the undefended classifier, or None.
-        others: name -> bool [n], who survives black-box and transfer attacks already made.
+        others: masks, bool [n], of black-box and transfer attacks that were run before, by name.
     """
 
     defence: Defence
@@ -65,7 +65,7 @@ class Subject:
     _survived: dict = field(default_factory=dict, init=False, repr=False)
 
     def survives_pgd(self, model=None, threat=None, factor: int = 1, seed: int = 0) -> np.ndarray:
-        """Return bool [n]: who survives PGD with `factor` times the steps."""
+        """Return a mask, bool [n]: the survivors of PGD with `factor` times the steps."""
         model, threat = model or self.defence, threat or self.threat
         if threat.eps == 0:
             return correct(model, self.images, self.labels)
@@ -88,7 +88,7 @@ def iterative_beats_single_step(s: Subject) -> Evidence:
 
 
 def stronger_changes_nothing(s: Subject) -> Evidence:
-    """Doubled steps and more restarts should take less than a point more."""
+    """Twice the steps or more restarts should lower accuracy by less than a point."""
     plain = s.survives_pgd()
     doubled = (plain & s.survives_pgd(factor=STRONGER_STEPS)).mean()
     restarted = plain
@@ -107,7 +107,7 @@ def stronger_changes_nothing(s: Subject) -> Evidence:
 
 
 def falls_to_zero_with_eps(s: Subject) -> Evidence:
-    """Accuracy must fall as eps grows, to nothing where the ball holds any image."""
+    """Accuracy must fall as eps grows, to zero for a ball that holds every image."""
     eps = [s.threat.eps * factor for factor in EPS_FACTORS]
     eps.append(1.0 if s.threat.norm == "linf" else float(np.sqrt(s.images[0].size)))
     curve = []
@@ -132,7 +132,7 @@ def falls_to_zero_with_eps(s: Subject) -> Evidence:
 
 
 def black_box_never_wins(s: Subject) -> Evidence:
-    """No example may fall to a black-box or transfer attack that stands against the white-box."""
+    """Black-box and transfer attacks must not fool examples that the white-box attack does not."""
     white = s.survives_pgd() & s.survives_pgd(factor=STRONGER_STEPS)
     figures = {name: float((white & ~mask).mean()) for name, mask in s.others.items()}
     worse = [f"{name} ({share:.1%})" for name, share in figures.items() if share > SQUARE_TAKES]
@@ -141,7 +141,7 @@ def black_box_never_wins(s: Subject) -> Evidence:
 
 
 def noise_never_wins(s: Subject) -> Evidence:
-    """Random noise of the same length must not fell what PGD does not."""
+    """Random noise of the same length must not fool examples that PGD does not."""
     white = s.survives_pgd()
     standing = np.ones(len(s.labels), bool)
     for seed in range(NOISE_DRAWS):
@@ -154,7 +154,7 @@ def noise_never_wins(s: Subject) -> Evidence:
 
 
 def gradients_are_there(s: Subject) -> Evidence:
-    """Gradients of the loss must be finite, and zero for hardly any image."""
+    """Gradients of the loss must be finite, and nonzero for nearly all images."""
     gradient = compiled(s.defence, _gradient_graph)(
         tf.convert_to_tensor(s.images), tf.convert_to_tensor(s.labels)
     ).numpy()
@@ -166,7 +166,7 @@ def gradients_are_there(s: Subject) -> Evidence:
 
 
 def answers_repeat(s: Subject) -> Evidence:
-    """The same images must give the same logits; a random defence needs EOT."""
+    """The same images must give the same logits. Attack a random defence with EOT."""
     one, two = (logits_in_batches(s.defence, s.images) for _ in range(2))
     difference = float(np.abs(one - two).max())
     found = f"Repeated calls differ by {difference:.3g}: the defence is random, attack it with EOT."
@@ -186,7 +186,7 @@ def outputs_are_logits(s: Subject) -> Evidence:
 
 
 def base_falls(s: Subject) -> Evidence:
-    """The undefended classifier must fall to the same attack, else the attack is broken."""
+    """The same attack must fool the undefended classifier; otherwise the attack is broken."""
     if s.base is None:
         raise ValueError("base_falls: expected a subject with an undefended classifier, its base.")
     left = float(s.survives_pgd(model=s.base).mean())
@@ -219,7 +219,7 @@ CHECKS: tuple[Callable[[Subject], Evidence], ...] = (
 
 
 def report(subject: Subject) -> list[Evidence]:
-    """Return the evidence of every check; of base_falls only where the subject has a base."""
+    """Return the evidence of every check. Without a base, base_falls is left out."""
     return [c(subject) for c in CHECKS if c is not base_falls or subject.base is not None]
 
 

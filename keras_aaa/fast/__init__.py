@@ -1,1 +1,1 @@
-"""Copies of models that compute the same, faster, and the precision to compute in."""
+"""Faster copies of models, and the choice of the precision to compute in."""

@@ -1,9 +1,10 @@
 """Convolutions from or to one channel, as matrix products.
 
-The gradient of a convolution of one-channel images, and a transposed convolution to one channel,
-are convolutions with one filter, at which libraries' kernels are poor. A matrix product with the
-filters gives a plane for each of their taps; shifted and added they are the result, in half the
-time (batches of 512 28 x 28 images, 32 filters of 3 x 3, oneDNN on two cores).
+Two operations are convolutions with one filter: the gradient of a convolution of one-channel
+images, and a transposed convolution to one channel. Library kernels are slow for one filter. Here
+a matrix product gives one plane for each tap of the filters, and the sum of the shifted planes is
+the result. This takes half the time (batches of 512 28 x 28 images, 32 filters of 3 x 3, oneDNN on
+two cores).
 """
 
 import keras
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 
 def one_channel_layer(layer: keras.layers.Layer) -> type[keras.layers.Layer]:
-    """Return the class that computes `layer`: one of those here where it suits, else its own."""
+    """Return a faster class for `layer` from this module if one applies, else the layer's class."""
     kind = type(layer)
     if kind not in (keras.layers.Conv2D, keras.layers.Conv2DTranspose):
         return kind
@@ -24,8 +25,8 @@ def one_channel_layer(layer: keras.layers.Layer) -> type[keras.layers.Layer]:
     if plain and kind is keras.layers.Conv2D and layer.input.shape[-1] == 1:
         return OneChannelConv2D
     if plain and kind is keras.layers.Conv2DTranspose:
-        grown = (layer.padding, layer.output_padding) == ("same", None)
-        return OneFilterConv2DTranspose if grown and layer.filters == 1 else kind
+        same_size = (layer.padding, layer.output_padding) == ("same", None)
+        return OneFilterConv2DTranspose if same_size and layer.filters == 1 else kind
     return kind
 
 
@@ -86,10 +87,10 @@ def to_one_channel(upstream, kernel, size, *, stride: int, padding: str) -> tf.T
     """Return the gradient of a convolution of one-channel images with respect to the images.
 
     Args:
-        upstream: float [n, rows, columns, filters], the gradient with respect to its result.
+        upstream: float [n, rows, columns, filters], the gradient with respect to the output.
         kernel: float [kh, kw, 1, filters].
         size: (h, w) of the images.
-        stride: in both directions.
+        stride: stride in both directions.
         padding: "SAME" or "VALID".
 
     Returns:
@@ -117,7 +118,7 @@ def to_one_channel(upstream, kernel, size, *, stride: int, padding: str) -> tf.T
 
 
 def _phase(planes, phase, before, grid, stride: int) -> tf.Tensor:
-    """Add up, on the coarse grid, the planes of all taps that fall on this phase."""
+    """Add up the planes of all taps that belong to this phase, on the coarse grid."""
     parts = []
     for a in range(planes.shape[0]):
         for b in range(planes.shape[1]):
@@ -128,14 +129,14 @@ def _phase(planes, phase, before, grid, stride: int) -> tf.Tensor:
 
 
 def _shifted(plane, by, grid) -> tf.Tensor:
-    """Move [n, rows, columns] down and right, filling with zeros, and cut it to the grid."""
+    """Move [n, rows, columns] down and right, fill with zeros, and crop to the grid."""
     pads, cuts = [[0, 0]], [slice(None)]
     for step, count, side in zip(by, plane.shape[1:], grid, strict=True):
         begin, end = max(0, -step), min(count, side - step)
         cuts.append(slice(begin, max(begin, end)))
-        kept = max(0, end - begin)
+        length = max(0, end - begin)
         first = max(0, step)
-        pads.append([first, side - first - kept])
+        pads.append([first, side - first - length])
     return tf.pad(plane[tuple(cuts)], pads)
 
 

@@ -16,15 +16,15 @@ ENCODE_BATCH = 250
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """The latent vectors of a training set, flattened, in one piece of memory.
+    """The flattened latent vectors of a training set, in one variable.
 
     Args:
         latents: float32 variable [n, d].
-        shape: of one latent as the decoder takes it.
-        weights_hash: of the autoencoder that made them.
+        shape: shape of one latent, as the decoder takes it.
+        weights_hash: hash of the weights of the autoencoder that encoded the images.
         dataset: name of the data set.
         mean, components: float32 [full] and [full, d] of a reduced bank (see reduce_bank); None for
-            a whole one.
+            a full bank.
     """
 
     latents: tf.Variable
@@ -41,7 +41,7 @@ class Bank:
         return tf.matmul(latents - self.mean, self.components)
 
     def expand(self, points: tf.Tensor) -> tf.Tensor:
-        """Return points [m, d] of the bank as the decoder takes latents, [m, *shape]."""
+        """Return points [m, d] of the bank as latents for the decoder, [m, *shape]."""
         if self.components is not None:
             points = self.mean + tf.matmul(points, self.components, transpose_b=True)
         return tf.reshape(points, (-1, *self.shape))
@@ -50,25 +50,25 @@ class Bank:
 def build_bank(
     autoencoder: keras.Model, images: tf.data.Dataset, examples: int, dataset: str
 ) -> Bank:
-    """Return the bank of the first `examples` images.
+    """Return the bank of the latents of the first `examples` images.
 
     Args:
-        autoencoder: with a layer named "latent" and no connections around it.
+        autoencoder: a keras.Model with a layer named "latent" and no connections around it.
         images: dataset of float32 [h, w, c] in [0, 1].
-        examples: how many there are to take, >= 1.
-        dataset: their data set's name.
+        examples: number of images to encode, >= 1.
+        dataset: name of the images' data set.
 
     Raises:
-        TypeError: if it is no keras.Model, or no tf.data.Dataset.
-        ValueError: if the images are not as above or fewer than `examples`, the autoencoder cannot
-            be decoded from its latent, or the bank would not fit into memory; says how much it
-            needs.
+        TypeError: if `autoencoder` is not a keras.Model, or `images` is not a tf.data.Dataset.
+        ValueError: if the images do not have the form above or there are fewer than `examples`, the
+            latent alone cannot be decoded, or the bank does not fit into memory (the message says
+            how much it needs).
     """
     check_number("examples", examples, 1, whole=True)
     if not isinstance(autoencoder, keras.Model):
         raise TypeError(f"autoencoder: expected a keras.Model, got {type(autoencoder).__name__}.")
     encode = encoder(autoencoder)
-    decoder(autoencoder)  # refuses one that would have no use for the bank
+    decoder(autoencoder)  # raises if the latent alone cannot be decoded
     _check_images(images, autoencoder.input_shape[1:])
     shape = encode.output_shape[1:]
     size = int(np.prod(shape))
@@ -76,8 +76,8 @@ def build_bank(
     if needed > free:
         raise ValueError(
             f"bank: {examples} latents of {size} numbers need {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free. Take fewer examples, or an autoencoder with a smaller "
-            "latent."
+            f"but only {free / 1e9:.1f} GB are free. Take fewer examples, or an "
+            "autoencoder with a smaller latent."
         )
     latents = tf.Variable(tf.zeros((examples, size)), trainable=False, name="bank")
     run = tf.function(lambda x: tf.reshape(encode(x, training=False), (-1, size)))
@@ -87,7 +87,7 @@ def build_bank(
         if not (low >= 0 and high <= 1):  # false for NaN too
             raise ValueError(f"images: expected values in [0, 1], got {low:.4g} to {high:.4g}.")
         places = tf.range(done, done + len(batch))
-        latents.scatter_update(tf.IndexedSlices(run(batch), places))  # a slice's assign copies all
+        latents.scatter_update(tf.IndexedSlices(run(batch), places))  # assign would copy the bank
         done += len(batch)
     if done < examples:
         raise ValueError(f"examples: expected {done} at the most, got {examples}.")
@@ -101,12 +101,12 @@ def _check_images(images: tf.data.Dataset, shape: tuple[int, ...]) -> None:
     if not (isinstance(spec, tf.TensorSpec) and spec.is_compatible_with(expected)):
         raise ValueError(
             f"images: expected a dataset of single images, float32 {shape}, without labels and not "
-            f"batched; its elements are {spec}."
+            f"batched, got {spec}."
         )
 
 
 def _free_memory() -> float:
-    """Bytes of memory that are free; infinite where the system does not tell."""
+    """Return the free memory in bytes; infinity if the system does not report it."""
     try:
         with open("/proc/meminfo") as file:
             kilobytes = dict(line.split(":") for line in file)["MemAvailable"].split()[0]
@@ -122,18 +122,20 @@ def reduce_bank(bank: Bank, dimensions: int, seed: int = 0) -> Bank:
     """Return the bank projected onto its first principal components.
 
     Halko, Martinsson and Tropp 2011, "Finding Structure with Randomness", algorithm 4.4. The bank
-    is read a few times and never copied; drop it afterwards to free its memory.
+    is read a few times and never copied. Delete the full bank afterwards to free its memory.
 
     Args:
-        bank: a whole one.
-        dimensions: how many components to keep, 1 to the smaller side of the bank.
-        seed: of the random start.
+        bank: a full bank.
+        dimensions: number of components, from 1 to the smaller side of the bank.
+        seed: seed of the random start.
 
     Raises:
-        ValueError: for more dimensions than there are, or a bank that is reduced already.
+        ValueError: for more dimensions than the bank has, or a bank that is reduced already.
     """
     if bank.components is not None:
-        raise ValueError("bank: it is reduced already.")
+        raise ValueError(
+            "bank: expected a full bank, got one that is reduced already; pass the original."
+        )
     rows, width = bank.latents.shape
     check_number("dimensions", dimensions, 1, min(rows, width), whole=True)
     sampled = min(dimensions + OVERSAMPLED, rows, width)
@@ -151,6 +153,6 @@ def reduce_bank(bank: Bank, dimensions: int, seed: int = 0) -> Bank:
         q = tf.linalg.qr(transposed_times(tf.linalg.qr(times(q)).q)).q
     y = times(q)
     _, vectors = tf.linalg.eigh(tf.matmul(y, y, transpose_a=True))
-    turn = vectors[:, ::-1][:, :dimensions]  # eigh gives the largest last
-    latents = tf.Variable(tf.matmul(y, turn), trainable=False, name="bank")
-    return dataclasses.replace(bank, latents=latents, mean=mean, components=tf.matmul(q, turn))
+    rotation = vectors[:, ::-1][:, :dimensions]  # eigh returns the largest eigenvalue last
+    latents = tf.Variable(tf.matmul(y, rotation), trainable=False, name="bank")
+    return dataclasses.replace(bank, latents=latents, mean=mean, components=tf.matmul(q, rotation))

@@ -1,4 +1,4 @@
-"""Defences whose decoder runs on the mean of the nearest training latents."""
+"""Defences that decode the mean of the nearest training latents."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from keras_aaa.models.surgery import as_logits, decoder, defend, encoder
 
 @dataclass(frozen=True, eq=False)
 class KnnReconstruction:
-    """Latents -> the mean of their k nearest latents in the bank.
+    """A callable latents -> the mean of their k nearest latents in the bank.
 
     Args:
-        bank: of the autoencoder's training set.
-        k: number of neighbours; the paper's is 10.
-        search: exact_search(bank) or another.
+        bank: the bank of the autoencoder's training set.
+        k: number of neighbours; 10 in the paper.
+        search: exact_search(bank) or another search of this bank.
     """
 
     bank: Bank
@@ -35,7 +35,7 @@ class KnnReconstruction:
         return self.bank.expand(tf.reduce_mean(nearest, axis=1))
 
     def soft(self, latents: tf.Tensor) -> tf.Tensor:
-        """A differentiable stand-in: neighbours weighted by exp(-distance^2 / their mean)."""
+        """Return a differentiable mean, weighted by exp(-distance^2 / mean of distance^2)."""
         queries = self._queries(latents)
         nearest = tf.gather(self.bank.latents, tf.stop_gradient(self.search(queries, self.k)))
         distances = tf.reduce_sum(tf.square(nearest - queries[:, None]), axis=2)
@@ -55,17 +55,24 @@ def knn_reconstruction(
     search: Search | None = None,
     dataset: str | None = None,
 ) -> KnnReconstruction:
-    """Return the reconstruction step of this autoencoder with this bank.
+    """Return the reconstruction step of an autoencoder with its bank.
+
+    Args:
+        autoencoder: the autoencoder that encoded the bank.
+        bank: see build_bank.
+        k: number of neighbours.
+        search: a search of this bank; None for exact_search(bank).
+        dataset: name of the expected data set; None to accept any.
 
     Raises:
-        ValueError: if the bank was made by another autoencoder, or of another data set than
-            `dataset` (where one is given), or has fewer than k latents.
+        ValueError: if another autoencoder encoded the bank, the bank's data set is not `dataset`,
+            or the bank has fewer than k latents.
     """
     _check_bank(autoencoder, bank)
     if dataset not in (None, bank.dataset):
         raise ValueError(
-            f"bank: it was made of the images of {bank.dataset!r}, expected those of {dataset!r}; "
-            "build one of these."
+            f"bank: expected images of {dataset!r}, got {bank.dataset!r}; build a bank of the "
+            "expected ones."
         )
     check_number("k", k, 1, bank.latents.shape[0], whole=True)
     return KnnReconstruction(bank, k, search or exact_search(bank))
@@ -74,21 +81,21 @@ def knn_reconstruction(
 def _check_bank(autoencoder: keras.Model, bank: Bank) -> None:
     if bank.weights_hash != weights_hash(autoencoder):
         raise ValueError(
-            f"bank: it was made of {bank.dataset} by another autoencoder than this "
-            f"{autoencoder.name}; build one with it."
+            f"bank: expected latents of this {autoencoder.name}, got {bank.dataset} latents of "
+            "another autoencoder; build a bank with this one."
         )
 
 
 class KnnMean(keras.layers.Layer):
-    """The layer around a KnnReconstruction."""
+    """A Keras layer that applies a KnnReconstruction."""
 
     def __init__(self, reconstruction: KnnReconstruction, **options):
         super().__init__(trainable=False, dtype="float32", **options)
         self.reconstruction = reconstruction
-        self.bank_variable = reconstruction.bank.latents  # tracked, so that it is exported
+        self.bank_variable = reconstruction.bank.latents  # Keras tracks it and so exports it
 
     def call(self, latents):
-        """Return the mean of the nearest latents, shaped as the latents."""
+        """Return the mean of the nearest latents, in the shape of the latents."""
         return self.reconstruction(latents)
 
     def compute_output_shape(self, shape):
@@ -106,26 +113,27 @@ def knn_defend(
 ) -> keras.Model:
     """Return classifier(decoder(mean of the k nearest latents of encoder(images))).
 
-    It exports to a SavedModel, the bank in it. Attacks on it find no gradient: see knn_attackable.
+    The model exports to a SavedModel that contains the bank. Attacks on the model find no gradient;
+    attack knn_attackable instead.
     Paper: AAA, section "kNN Reconstruction".
 
     Args:
-        autoencoder: with a layer named "latent".
+        autoencoder: a model with a layer named "latent".
         classifier: images -> logits.
-        bank: of that autoencoder.
+        bank: the bank of that autoencoder.
         k: number of neighbours.
-        dataset: name of the data set that the images are of; a bank of another is refused.
-        search: of that bank; exact_search(bank) by default. With approximate_search(bank) the model
-            does not export.
+        dataset: name of the images' data set; a bank of another data set raises an error.
+        search: a search of that bank; None for exact_search(bank). With approximate_search(bank)
+            the model does not export.
 
     Returns:
         keras.Model: images float32 [n, h, w, c] in [0, 1] -> logits float32 [n, classes].
 
     Raises:
-        TypeError, ValueError: for models that do not fit, another autoencoder's or data set's
-            bank, or a k that is larger than the bank.
+        TypeError, ValueError: for models that do not fit together, a bank of another autoencoder or
+            data set, or a k larger than the bank.
     """
-    # The defence without neighbours says which shapes do not fit, and ends in the logits.
+    # defend() checks the shapes, and its last layer is the classifier that returns logits.
     logits = defend(autoencoder, classifier).layers[-1]
     layer = KnnMean(knn_reconstruction(autoencoder, bank, k, search, dataset), name="knn_mean")
     inputs = keras.Input(autoencoder.input_shape[1:], dtype="float32", name="images")
@@ -140,16 +148,19 @@ def knn_attackable(
     reconstruction: KnnReconstruction,
     surrogate: str,
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return the same defence with a gradient for attacks (BPDA).
+    """Return the defence of knn_defend with a gradient for attacks (BPDA).
 
     Args:
         autoencoder, classifier: as in knn_defend.
-        reconstruction: of that autoencoder.
-        surrogate: what is differentiated in the neighbours' place: "identity", the latent itself,
-            or "soft", their mean weighted by distance.
+        reconstruction: the reconstruction step of that autoencoder.
+        surrogate: the function that is differentiated instead of the mean of the neighbours:
+            "identity" is the latent itself, "soft" is the mean weighted by distance.
+
+    Returns:
+        A callable images [n, h, w, c] -> logits [n, classes].
 
     Raises:
-        ValueError: for another surrogate, or another autoencoder's reconstruction.
+        ValueError: for an unknown surrogate, or a reconstruction of another autoencoder.
     """
     _check_bank(autoencoder, reconstruction.bank)
     surrogates = {"identity": tf.identity, "soft": reconstruction.soft}

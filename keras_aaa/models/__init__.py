@@ -1,4 +1,4 @@
-"""Functional builders of every architecture, by name, defend() and as_logits()."""
+"""Functional Keras models: builders by name, defend() and as_logits()."""
 
 from keras_aaa.models.registry import ARCHITECTURES, ModelConfig, build
 from keras_aaa.models.surgery import as_logits, defend

@@ -1,4 +1,4 @@
-"""The autoencoders of both papers: images to reconstructions."""
+"""The autoencoders of both papers, AAA and Revisiting: images -> reconstructions."""
 
 import keras
 from keras import layers
@@ -11,8 +11,8 @@ def conv_dense_autoencoder(
 ) -> keras.Model:
     """MNIST autoencoder: two convolutions, two dense layers, two deconvolutions.
 
-    Paper: AAA Table 11, "Auto-encoder". The table's latent size is 1024, the text's is 128.
-    The layer named "latent" gives the latent vectors, float32 or bfloat16 [n, latent].
+    Paper: AAA Table 11, "Auto-encoder". The table gives a latent size of 1024, the text 128.
+    The layer named "latent" outputs the latent vectors, float32 or bfloat16 [n, latent].
 
     Args:
         input_shape: (h, w, c), h and w divisible by 4.
@@ -35,7 +35,7 @@ def conv_dense_autoencoder(
 def conv_autoencoder(input_shape: Shape = (28, 28, 1), width: int = 32) -> keras.Model:
     """Fashion-MNIST autoencoder: 15 convolutions, two max-poolings, two upsamplings.
 
-    Paper: AAA Table 12, "Auto-encoder". The layer named "latent" gives [n, h/4, w/4, 8 * width].
+    Paper: AAA Table 12, "Auto-encoder". The layer "latent" outputs [n, h/4, w/4, 8 * width].
 
     Args:
         input_shape: (h, w, c), h and w divisible by 4.
@@ -82,15 +82,15 @@ def unet(input_shape: Shape = (32, 32, 3), width: int = 64) -> keras.Model:
 
 
 def pooled_autoencoder(input_shape: Shape = (28, 28, 1), width: int = 16) -> keras.Model:
-    """A plain autoencoder: three convolutions with two poolings, and back.
+    """Plain autoencoder: three convolutions with two poolings, then the mirrored decoder.
 
     Paper: Revisiting, section 2 and Figure 1: "3 convolution layers with 2 pooling layers and 3
-    convolution layers with 2 transposed layers"; filters are not printed, these are ours. The layer
-    named "latent" gives [n, h/4, w/4, width].
+    convolution layers with 2 transposed layers". The paper does not print the numbers of filters;
+    these are our choice. The layer named "latent" outputs [n, h/4, w/4, width].
 
     Args:
         input_shape: (h, w, c), h and w divisible by 4.
-        width: filters of the first and of the latent convolution; between them twice as many.
+        width: filters of the first and the latent convolution; the one between has twice as many.
     """
     inputs = image_input(input_shape, divisible_by=4)
     latent = pooled_encoder(inputs, width)
@@ -99,19 +99,30 @@ def pooled_autoencoder(input_shape: Shape = (28, 28, 1), width: int = 16) -> ker
 
 
 def pooled_encoder(inputs, width: int):
-    """Return the latent [n, h/4, w/4, width] of images: the first half of pooled_autoencoder."""
+    """Return the latent [n, h/4, w/4, width] of images: the first half of pooled_autoencoder.
+
+    Args:
+        inputs: Keras tensor of images [n, h, w, c].
+        width: filters of the first and the latent convolution.
+    """
     x = layers.MaxPooling2D()(conv(checked(inputs), width))
     x = layers.MaxPooling2D()(conv(x, 2 * width))
     return layers.Identity(name="latent")(conv(x, width))
 
 
 def pooled_decoder(latent, channels: int, width: int):
-    """Return the images that a latent stands for: the second half of pooled_autoencoder."""
+    """Return the images decoded from a latent: the second half of pooled_autoencoder.
+
+    Args:
+        latent: Keras tensor [n, h/4, w/4, width].
+        channels: channels of the images.
+        width: filters of the first and the last hidden layer.
+    """
     x = conv(latent, width)
     x = layers.Conv2DTranspose(2 * width, 3, 2, padding="same", activation="relu")(x)
     x = conv(x, 2 * width)
     x = layers.Conv2DTranspose(width, 3, 2, padding="same", activation="relu")(x)
-    # It starts dark. From mid-grey, the way to MNIST's black background is so long that all layers
-    # run down it together and end where the sigmoid's gradient is 0 (seen for each of nine runs).
+    # The first outputs are dark. Mid-grey outputs start far from MNIST's black background: all
+    # layers drift there together and end where the sigmoid's gradient is 0 (in all nine runs).
     dark = keras.initializers.Constant(-2.0)
     return pixels(layers.Conv2D(channels, 3, padding="same", bias_initializer=dark)(x))

@@ -1,4 +1,4 @@
-"""What several architectures share."""
+"""Building blocks that several architectures share."""
 
 import keras
 import tensorflow as tf
@@ -11,10 +11,10 @@ Shape = tuple[int, ...]
 
 @keras.saving.register_keras_serializable("keras_aaa")
 class CheckedImages(layers.Layer):
-    """Passes images on, and refuses an eager call with values that are no images in [0, 1].
+    """A layer that returns its images, and raises in an eager call with values outside [0, 1].
 
-    Integers of 0 to 255 or normalised images would else be answered silently, and wrongly. Inside
-    a graph (an attack, training, a served model) it does nothing.
+    Without it, integers from 0 to 255 or normalised images would give wrong logits without an
+    error. Inside a graph (an attack, training, a served model) the layer checks nothing.
     """
 
     def call(self, images):
@@ -23,18 +23,18 @@ class CheckedImages(layers.Layer):
             if not (low >= 0 and high <= 1):  # false for NaN too
                 raise ValueError(
                     f"images: expected finite values in [0, 1], received {low:.4g} to {high:.4g}. "
-                    "Divide integers by 255; a classifier normalises inside itself."
+                    "Divide integers by 255; do not normalise, the classifier does it."
                 )
         return images
 
 
 def conv(x, filters: int, kernel: int = 3, stride: int = 1, activation: str | None = "relu"):
-    """Convolution with same padding, written filters-kernel-stride in the paper's tables."""
+    """Apply a convolution with same padding ("filters-kernel-stride" in the paper's tables)."""
     return layers.Conv2D(filters, kernel, stride, padding="same", activation=activation)(x)
 
 
 def conv_bn(x, filters: int, kernel: int = 3, repeats: int = 2):
-    """`repeats` of convolution, batch normalisation, ReLU ("conv-bn x2" in the tables)."""
+    """Apply convolution, batch normalisation and ReLU `repeats` times ("conv-bn x2" in tables)."""
     for _ in range(repeats):
         x = layers.Conv2D(filters, kernel, padding="same", use_bias=False)(x)
         x = normalised(x)
@@ -43,20 +43,24 @@ def conv_bn(x, filters: int, kernel: int = 3, repeats: int = 2):
 
 
 def normalised(x):
-    """Batch normalisation.
+    """Apply batch normalisation.
 
-    Synchronised, for with several replicas the saved statistics would else be replica 0's. Their
-    moving average follows within tens of steps, not Keras' hundreds: attacks see the averages, and
-    what is crafted on a network that lags behind the one being trained is weak against it.
+    Replicas synchronise their statistics. Otherwise the saved statistics would be replica 0's.
+    The moving averages follow within tens of steps; Keras' default needs hundreds. Attacks use the
+    averages, and images crafted with averages that lag behind are weak against the trained network.
     """
     return FusedBatchNormalization(momentum=0.9, synchronized=True)(x)
 
 
 def image_input(shape: Shape, divisible_by: int = 1) -> keras.KerasTensor:
-    """Input of float32 images; the height and width must be divisible by the total stride.
+    """Return a Keras input of float32 images.
+
+    Args:
+        shape: (h, w, c).
+        divisible_by: the total stride, which must divide h and w.
 
     Raises:
-        ValueError: if `shape` is not (h, w, c) or does not divide.
+        ValueError: if `shape` is not (h, w, c), or h or w is not divisible.
     """
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"input_shape: expected (height, width, channels), got {shape}.")
@@ -68,22 +72,22 @@ def image_input(shape: Shape, divisible_by: int = 1) -> keras.KerasTensor:
 
 
 def checked(inputs: keras.KerasTensor) -> keras.KerasTensor:
-    """The first layer after an input: see CheckedImages."""
+    """Apply CheckedImages, the first layer after every input."""
     return CheckedImages(dtype="float32", name="checked")(inputs)
 
 
 def logits(x, classes: int, name: str | None = None):
-    """The last layer: float32 logits under every precision, never softmax.
+    """Apply the last layers of a classifier: float32 logits under every precision, no softmax.
 
     Args:
         x: features [n, d].
         classes: number of logits.
-        name: of the dense layer that makes them.
+        name: name of the dense layer.
     """
     dense = layers.Dense(classes, name=name)(x)
     return layers.Activation("linear", dtype="float32", name="logits")(dense)
 
 
 def pixels(x):
-    """The last layer of an autoencoder: float32 pixels in [0, 1]."""
+    """Apply the last layer of an autoencoder: float32 pixels in [0, 1]."""
     return layers.Activation("sigmoid", dtype="float32", name="reconstruction")(x)

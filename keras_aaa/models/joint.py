@@ -10,15 +10,15 @@ from keras_aaa.models.blocks import Shape, image_input, logits
 def joint_network(
     input_shape: Shape = (28, 28, 1), classes: int = 10, width: int = 16
 ) -> keras.Model:
-    """Classification on the latent features, beside their reconstruction.
+    """Network that classifies the latent features and also reconstructs the images.
 
-    Paper: Revisiting, Figure 3 and section 3.2. Encoder and decoder are pooled_autoencoder's; the
-    classification layer is one dense layer.
+    Paper: Revisiting, Figure 3 and section 3.2. The encoder and the decoder are the same as in
+    pooled_autoencoder. The classification layer is one dense layer.
 
     Args:
         input_shape: (h, w, c), h and w divisible by 4.
         classes: number of logits.
-        width: filters of the first and of the latent convolution.
+        width: filters of the first and the latent convolution.
 
     Returns:
         keras.Model: images -> (logits [n, classes], reconstruction [n, h, w, c]), float32.
@@ -35,8 +35,9 @@ def joint_network(
 def latent_classifier(
     input_shape: Shape = (28, 28, 1), classes: int = 10, width: int = 16
 ) -> keras.Model:
-    """The classifying half of joint_network: images -> logits; its arguments.
+    """The classifying half of joint_network: images -> logits.
 
+    It takes the same arguments as joint_network.
     Paper: Revisiting, Figure 3.
     """
     inputs = image_input(input_shape, divisible_by=4)

@@ -1,4 +1,4 @@
-"""A classifier of another family than the papers': no convolution but the patches'."""
+"""MLP-Mixer, which unlike the papers' classifiers uses a convolution only to embed patches."""
 
 import keras
 from keras import layers
@@ -15,15 +15,15 @@ def mlp_mixer(
     channel_units: int = 128,
     blocks: int = 4,
 ) -> keras.Model:
-    """MLP-mixer: dense layers over the patches and over the channels, in turn.
+    """MLP-Mixer: dense layers alternate between the patches and the channels.
 
-    Tolstikhin et al. 2021, "MLP-Mixer: An all-MLP Architecture for Vision". Not in the papers: a
-    target classifier that no autoencoder was trained with.
+    Tolstikhin et al. 2021, "MLP-Mixer: An all-MLP Architecture for Vision". The papers do not use
+    it. It is a target classifier that no autoencoder was trained with.
 
     Args:
         input_shape: (h, w, c), h and w divisible by `patch`.
         classes: number of logits.
-        patch: side of a square patch.
+        patch: side of a square patch, in pixels.
         width: channels of a patch's vector.
         token_units, channel_units: hidden units of the two kinds of dense block.
         blocks: number of blocks.

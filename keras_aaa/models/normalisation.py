@@ -1,4 +1,4 @@
-"""Batch normalisation in one fused kernel where batch statistics are those of one replica."""
+"""Batch normalisation in one fused kernel, used when there is only one replica."""
 
 import keras
 import tensorflow as tf
@@ -9,10 +9,11 @@ from keras import layers
 class FusedBatchNormalization(layers.BatchNormalization):
     """keras.layers.BatchNormalization over the filters of NHWC images: the same results, faster.
 
-    Keras computes the statistics, the scaling and their gradients by a dozen operations in float32,
-    of which each goes through memory. In bfloat16 on a CPU, with ReLU and gradients, a batch
-    [64, 32, 32, 64] takes 54 ms so and 9 ms by the fused kernel. With several replicas, whose
-    statistics are to be those of the whole batch, and at inference, Keras' own way is taken.
+    Keras computes the statistics, the scaling and their gradients with a dozen float32 operations.
+    Each of them reads and writes memory. In bfloat16 on a CPU, with ReLU and gradients, a batch
+    [64, 32, 32, 64] takes 54 ms in Keras and 9 ms in the fused kernel. The layer uses Keras' own
+    code at inference, and with several replicas, because their statistics must cover the whole
+    batch.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -30,7 +31,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
             is_training=True,
         )
         count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
-        variance *= (count - 1) / count  # the kernel gives the unbiased one, Keras keeps the biased
+        variance *= (count - 1) / count  # the kernel returns the unbiased one, Keras the biased
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         return outputs

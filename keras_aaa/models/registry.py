@@ -1,4 +1,4 @@
-"""The architectures by name, as the command lines and the zoo's cards spell them."""
+"""The architectures by name, as used on command lines and in the zoo's cards."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,12 +32,12 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a model is built from; zoo cards store it.
+    """An architecture and its sizes, from which a model is built; zoo cards store it.
 
     Args:
         architecture: a name in ARCHITECTURES.
-        sizes: the builder's own arguments (input_shape, width, latent, ...).
-        name: of the model in the zoo; empty for one that has none.
+        sizes: the builder's arguments (input_shape, width, latent, ...).
+        name: the model's name in the zoo; empty for a model without one.
 
     Example:
         ModelConfig("fc", {"hidden": (256, 256)}).build(input_shape=(28, 28, 1))
@@ -52,7 +52,7 @@ class ModelConfig:
         return replace(self, sizes={**self.sizes, **sizes})
 
     def build(self, *, dtype: str = "float32", **sizes) -> keras.Model:
-        """Build an untrained model, as `build` does; `sizes` are added to its own."""
+        """Build an untrained model with `build`; `sizes` are added to the configuration's sizes."""
         return build(self.architecture, dtype=dtype, **{**self.sizes, **sizes})
 
 
@@ -61,16 +61,16 @@ def build(architecture: str, *, dtype: str = "float32", **sizes) -> keras.Model:
 
     Args:
         architecture: a name in ARCHITECTURES.
-        dtype: Keras dtype policy of its layers ("float32" or "mixed_bfloat16"); the weights and
+        dtype: Keras dtype policy of the layers ("float32" or "mixed_bfloat16"); the weights and
             the output are float32 under both.
-        **sizes: the builder's own arguments (input_shape, width, latent, ...).
+        **sizes: the builder's arguments (input_shape, width, latent, ...).
 
     Returns:
         A functional keras.Model: images float32 [n, h, w, c] in [0, 1] -> logits [n, classes]
-        or reconstruction [n, h, w, c] or, for joint_network, both; float32.
+        or reconstruction [n, h, w, c], float32. joint_network returns both.
 
     Raises:
-        ValueError: for an unknown architecture or sizes that do not fit it.
+        ValueError: for an unknown architecture, or sizes that it does not support.
         TypeError: for an argument that the builder does not have.
     """
     builder = lookup("architecture", architecture, ARCHITECTURES)

@@ -1,4 +1,4 @@
-"""Residual networks for small images: Madry's narrow one, and ResNet-110."""
+"""Residual networks for small images: Madry's narrow network and ResNet-110."""
 
 import keras
 from keras import layers
@@ -12,16 +12,16 @@ def narrow_resnet(
     filters: tuple[int, ...] = (16, 16, 32, 64),
     units: int = 5,
 ) -> keras.Model:
-    """Pre-activation residual network; normalises each image to mean 0, deviation 1 itself.
+    """Pre-activation residual network that normalises each image to mean 0 and deviation 1.
 
     Paper: AAA, CIFAR-10 results; Madry et al. 2018, "simple" network of the challenge. Leaky ReLU
-    of slope 0.1; a shortcut that changes size is average-pooled and padded with zero channels.
+    has slope 0.1. A shortcut that changes size is average-pooled and padded with zero channels.
 
     Args:
         input_shape: (h, w, c), h and w divisible by 4.
         classes: number of logits.
-        filters: of the first convolution and of the three stages.
-        units: residual units a stage.
+        filters: numbers of filters in the first convolution and in the three stages.
+        units: residual units per stage.
     """
     inputs = image_input(input_shape, divisible_by=4)
     # Per-image standardisation, over all pixels and channels.
@@ -32,7 +32,7 @@ def narrow_resnet(
     for stage, width in enumerate(filters[1:]):
         for unit in range(units):
             activated = _activation(x)
-            # The very first unit's shortcut starts after the activation, as in the original.
+            # The shortcut of the first unit starts after the activation, as in the original.
             shortcut = activated if stage == unit == 0 else x
             stride = 2 if stage and not unit else 1
             x = _residual(activated, width, stride, shortcut)
@@ -48,14 +48,14 @@ def resnet110(
 ) -> keras.Model:
     """ResNet for CIFAR-10: three stages of basic units, 6 * units + 2 layers.
 
-    Paper: Revisiting, Table 2 (a), the substitute; He et al. 2016, section 4.2: ReLU after the
-    addition, shortcuts without parameters (strided, padded with zero channels).
+    Paper: Revisiting, Table 2 (a), the substitute; He et al. 2016, section 4.2. ReLU follows the
+    addition. Shortcuts have no parameters; they are strided and padded with zero channels.
 
     Args:
         input_shape: (h, w, c), h and w divisible by 4.
         classes: number of logits.
-        filters: of the three stages.
-        units: basic units a stage.
+        filters: numbers of filters in the three stages.
+        units: basic units per stage.
     """
     inputs = image_input(input_shape, divisible_by=4)
     x = _relu_normalised(_conv(checked(inputs), filters[0], 1))
@@ -75,7 +75,7 @@ def _relu_normalised(x):
 
 
 def _padded(x, filters):
-    """x with zero channels on both sides, so that it has as many as `filters`."""
+    """Pad x with zero channels on both sides, up to `filters` channels."""
     missing = filters - x.shape[-1]
     if not missing:
         return x

@@ -1,4 +1,4 @@
-"""Take models apart and put them together: defend(), logits without softmax, encoder, decoder."""
+"""Combine and split models: defend(), logits without softmax, encoder, decoder."""
 
 import warnings
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from keras_aaa.models.blocks import Shape, logits
 def defend(autoencoder: keras.Model, classifier: keras.Model) -> keras.Model:
     """Return the functional model classifier(autoencoder(images)), the defence C(A(x)).
 
-    Both models are shared, not copied: training the one trains the other. A classifier that ends
-    in softmax is given back its logits, with a warning.
+    Both models are shared, not copied: training the defence also trains them. If the classifier
+    ends in softmax, its logits are used, with a warning.
     Paper: AAA, Figure 1.
 
     Args:
@@ -29,7 +29,7 @@ def defend(autoencoder: keras.Model, classifier: keras.Model) -> keras.Model:
 
     Raises:
         TypeError: if either is not a keras.Model.
-        ValueError: if the shapes do not fit; says which.
+        ValueError: if a model is not built, or the shapes do not match; the message says which.
     """
     for role, model in (("autoencoder", autoencoder), ("classifier", classifier)):
         if not isinstance(model, keras.Model):
@@ -43,12 +43,13 @@ def defend(autoencoder: keras.Model, classifier: keras.Model) -> keras.Model:
     images, reconstruction = autoencoder.input_shape[1:], autoencoder.output_shape[1:]
     if reconstruction != images:
         raise ValueError(
-            f"autoencoder: expected an output of its input's shape {images}, got {reconstruction}."
+            f"autoencoder: expected an output of the same shape as its input {images}, got "
+            f"{reconstruction}."
         )
     if classifier.input_shape[1:] != reconstruction:
         raise ValueError(
             f"classifier: takes images of shape {classifier.input_shape[1:]}, but the autoencoder "
-            f"gives {reconstruction}."
+            f"returns {reconstruction}."
         )
     if len(classifier.output_shape) != 2:
         raise ValueError(
@@ -60,7 +61,7 @@ def defend(autoencoder: keras.Model, classifier: keras.Model) -> keras.Model:
 
 
 LATENT = "latent"  # the name of an autoencoder's latent layer
-LATENT_CLASSIFIER = "latent_classifier"  # the name of the dense layer that makes logits of it
+LATENT_CLASSIFIER = "latent_classifier"  # the name of the dense layer from latent to logits
 AUTOENCODERS = {
     builder.__name__: builder
     for builder in (
@@ -73,59 +74,61 @@ AUTOENCODERS = {
 
 
 def encoder(autoencoder: keras.Model) -> keras.Model:
-    """Return images -> latent, sharing the autoencoder's layers.
+    """Return the model images -> latent; it shares the autoencoder's layers.
 
     Raises:
-        ValueError: if it has no layer named "latent".
+        ValueError: if the autoencoder has no layer named "latent".
     """
     return keras.Model(autoencoder.input, _latent(autoencoder).output)
 
 
 def decoder(autoencoder: keras.Model) -> keras.Model:
-    """Return latent -> reconstruction, sharing the autoencoder's layers.
+    """Return the model latent -> reconstruction; it shares the autoencoder's layers.
 
     Raises:
-        ValueError: if it has no layer named "latent", or connections around it (a U-Net).
+        ValueError: if the autoencoder has no layer named "latent", or has connections around it
+            (a U-Net).
     """
     try:
         return keras.Model(_latent(autoencoder).output, autoencoder.output)
     except ValueError as error:
         raise ValueError(
-            f"autoencoder: {autoencoder.name} has connections around its latent, so that it "
-            "cannot be decoded from there alone."
+            f"autoencoder: {autoencoder.name} has connections around its latent, which cannot "
+            "be decoded alone; use an autoencoder without them."
         ) from error
 
 
 def encoder_classifier(
     autoencoder: str = "unet", input_shape: Shape = (32, 32, 3), classes: int = 10, **sizes
 ) -> keras.Model:
-    """The encoder of an autoencoder, with one dense layer on its latent.
+    """Classifier made of an autoencoder's encoder and one dense layer on the latent.
 
-    Trained under attack it learns what the autoencoder has to know of the images, at a fraction of
-    the cost, and without a frozen classifier between it and the loss. Of a latent [n, h, w, c] the
-    dense layer sees the means over h and w.
+    Adversarial training of this classifier teaches the encoder the features that the autoencoder
+    needs. It costs a fraction of the autoencoder's training, and there is no frozen classifier
+    between the encoder and the loss. For a latent [n, h, w, c], the dense layer takes the means
+    over h and w.
 
     Args:
-        autoencoder: its architecture, a name in AUTOENCODERS.
+        autoencoder: the autoencoder's architecture, a name in AUTOENCODERS.
         input_shape: (h, w, c).
         classes: number of logits.
-        **sizes: of the autoencoder.
+        **sizes: other arguments of the autoencoder's builder.
 
     Raises:
-        ValueError: for another architecture; lists those there are.
+        ValueError: for an unknown architecture; the message lists the known ones.
     """
     built = lookup("autoencoder", autoencoder, AUTOENCODERS)(input_shape=input_shape, **sizes)
     return keras.Model(built.input, _latent_logits(built, classes), name="encoder_classifier")
 
 
 def two_headed(autoencoder: keras.Model, classes: int) -> keras.Model:
-    """Return the autoencoder with logits of its latent, by a new dense layer, as another output.
+    """Return the autoencoder with an additional output: logits from a new layer on its latent.
 
-    As in encoder_classifier, that layer sees the means over h and w of a latent that has them. Its
-    name is LATENT_CLASSIFIER.
+    As in encoder_classifier, the new dense layer takes the means over h and w if the latent has
+    these axes. The layer's name is LATENT_CLASSIFIER.
 
     Args:
-        autoencoder: its layers are shared.
+        autoencoder: a model with a layer named "latent"; its layers are shared.
         classes: number of logits.
 
     Returns:
@@ -152,7 +155,7 @@ def _latent(autoencoder: keras.Model) -> layers.Layer:
     return autoencoder.get_layer(LATENT)
 
 
-SMALLEST = 1e-37  # a probability that float32 still holds
+SMALLEST = 1e-37  # lower bound of probabilities; float32 still represents it
 
 
 def ends_in_softmax(model: keras.Model) -> bool:
@@ -165,16 +168,21 @@ def ends_in_softmax(model: keras.Model) -> bool:
 
 
 def as_logits(model: keras.Model) -> keras.Model:
-    """Return `model` itself, or, if it ends in softmax, a model that stops just before it.
+    """Return the model without its final softmax, or the model itself if it has none.
 
-    The returned model shares every layer with the original, but for a last dense layer that
-    applies softmax itself: that one is copied, with its weights as they are now.
+    Removing a softmax gives a warning.
+
+    The returned model shares its layers with the original. There is one exception: a last dense
+    layer that applies softmax itself is copied with its present weights.
 
     Args:
         model: a functional keras.Model: images -> logits or probabilities [n, classes].
 
+    Returns:
+        keras.Model: images -> logits [n, classes]; `model` itself if it does not end in softmax.
+
     Raises:
-        ValueError: if the softmax sits where it cannot be taken off (a custom model).
+        ValueError: if the softmax cannot be removed (a custom model).
     """
     if not ends_in_softmax(model):
         return model
@@ -192,7 +200,9 @@ def _without_softmax(model: keras.Model) -> keras.Model:
             model, clone_function=lambda layer: inner if layer is last else layer
         )
     if not hasattr(last, "input"):
-        raise ValueError(f"Cannot take the softmax off model {model.name!r}: give one with logits.")
+        raise ValueError(
+            f"Cannot remove the softmax of model {model.name!r}: pass one with logits."
+        )
     if isinstance(last, layers.Softmax | layers.Activation):
         return keras.Model(model.inputs, last.input, name=model.name)
     config = {**last.get_config(), "activation": "linear"}
@@ -209,15 +219,17 @@ def are_probabilities(outputs) -> bool:
 
 
 def of_probabilities(model: Callable) -> Callable:
-    """Return the logarithms of a model that answers with probabilities: logits, up to a constant.
+    """Return a model of the log-probabilities, which are logits up to a constant.
 
-    For a softmax that as_logits cannot see or take off: an operation, or inside a SavedModel.
+    Use it for a softmax that as_logits cannot find or remove: an operation, or a softmax inside a
+    SavedModel.
 
     Args:
         model: keras.Model or callable: images -> probabilities [n, classes].
 
     Returns:
-        keras.Model if `model` is a functional one, else a callable: images -> log-probabilities.
+        Images -> log-probabilities: a keras.Model if `model` is a functional one, otherwise a
+        callable.
     """
     if isinstance(model, keras.Model) and getattr(model, "inputs", None):
         logs = keras.ops.log(keras.ops.maximum(model.outputs[0], SMALLEST))

@@ -5,7 +5,7 @@ from keras import layers
 
 from keras_aaa.models.blocks import Shape, checked, conv_bn, image_input, logits
 
-# (filters as a multiple of the first block's, convolutions) of each block, configurations D and E.
+# For each block of configurations D and E: (multiple of the first block's filters, convolutions).
 VGG16_BLOCKS = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 VGG19_BLOCKS = ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4))
 
@@ -13,8 +13,9 @@ VGG19_BLOCKS = ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4))
 def vgg16(
     input_shape: Shape = (32, 32, 3), classes: int = 10, width: int = 64, dropout: float = 0.5
 ) -> keras.Model:
-    """VGG-16: thirteen convolutions in five blocks; else as vgg19.
+    """VGG-16: thirteen convolutions in five blocks; otherwise the same as vgg19.
 
+    It takes the same arguments as vgg19.
     Paper: Revisiting, "VGG16"; Simonyan and Zisserman 2015, configuration D.
     """
     return _vgg(VGG16_BLOCKS, input_shape, classes, width, dropout, "vgg16")

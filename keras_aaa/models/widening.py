@@ -1,4 +1,4 @@
-"""A trained network in a wider one of the same architecture, which does the same and learns on."""
+"""Copy a trained network into a wider one, which computes the same and can be trained further."""
 
 import keras
 import numpy as np
@@ -7,8 +7,8 @@ from keras import layers
 from keras_aaa.models.blocks import CheckedImages
 from keras_aaa.models.normalisation import FusedBatchNormalization
 
-SPREAD = 0.5  # of a filter's shares among its copies, relative to equal shares
-# What treats each filter for itself, and so passes copies on as they come.
+SPREAD = 0.5  # random shares are 1 - SPREAD to 1 + SPREAD before their sum is set to 1
+# Layers that treat each filter separately, so that equal inputs give equal outputs.
 _CHANNELWISE = (
     CheckedImages,
     layers.Activation,
@@ -20,28 +20,29 @@ _CHANNELWISE = (
 
 
 def widen(narrow: keras.Model, wide: keras.Model, seed: int = 0) -> None:
-    """Give `wide` weights with which it computes what `narrow` does, up to rounding.
+    """Set the weights of `wide` so that it computes the same as `narrow`, up to rounding.
 
-    Each filter of the wide network is a copy of a narrow one's. Where copies are read they share
-    the narrow one's weight, by random shares that sum to 1: the sum stays, and the copies get
-    gradients of their own, so that they part in training. After Chen et al. 2016, Net2Net, section
-    2.2 (Net2WiderNet), where shares are equal and noise parts the copies.
+    Each filter of the wide network is a copy of a narrow filter. A layer that reads several copies
+    splits the narrow filter's weight among them, by random shares that sum to 1. The sum stays the
+    same. The copies get different gradients, so that they diverge in training. After Chen et al.
+    2016, Net2Net, section 2.2 (Net2WiderNet), where the shares are equal and noise makes the copies
+    diverge.
 
     Args:
         narrow: a model of convolutions, normalisations, concatenations and layers that treat each
-            filter for itself, each called once.
-        wide: built as `narrow` was, with at least as many filters in each layer; changed in place,
-            in part if there is an error. That the layers are of the same types is checked, not
-            that they are connected alike.
-        seed: of the shares.
+            filter separately. Each layer is called once.
+        wide: a model built like `narrow`, with at least as many filters in each layer. It is
+            changed in place, and only in part if there is an error. The types of its layers are
+            checked, their connections are not.
+        seed: seed of the random shares.
 
     Raises:
-        ValueError: for other layers, layers of other types, or fewer filters.
+        ValueError: for layers that cannot be widened, layers of different types, or fewer filters.
     """
     if [type(layer) for layer in narrow.layers] != [type(layer) for layer in wide.layers]:
-        raise ValueError(f"wide: expected the layers of {narrow.name}, got those of {wide.name}.")
+        raise ValueError(f"wide: expected the layers of {narrow.name}, got others in {wide.name}.")
     random = np.random.default_rng(seed)
-    # id(tensor of the wide network) -> which narrow channel each of its channels is a copy of
+    # id(tensor of the wide network) -> for each of its channels, the narrow channel it copies
     copies = {id(tensor): np.arange(tensor.shape[-1]) for tensor in wide.inputs}
     for old, new in zip(narrow.layers, wide.layers, strict=True):
         if isinstance(new, layers.InputLayer):
@@ -65,14 +66,16 @@ def widen(narrow: keras.Model, wide: keras.Model, seed: int = 0) -> None:
 
 
 def _convolution(old, new, read: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Set the wide convolution's weights; which narrow filter each of its filters copies."""
+    """Set the wide convolution's weights; return the narrow filter that each wide filter copies."""
     if new.filters < old.filters:
         raise ValueError(f"{new.name} has {new.filters} filters, expected at least {old.filters}.")
-    made = np.arange(new.filters) % old.filters
+    originals = np.arange(new.filters) % old.filters
     kernel, *bias = old.get_weights()
-    shares = random.uniform(1 - SPREAD, 1 + SPREAD, (*kernel.shape[:2], len(read), len(made)))
+    shares = random.uniform(1 - SPREAD, 1 + SPREAD, (*kernel.shape[:2], len(read), len(originals)))
     for channel in range(kernel.shape[2]):
         group = read == channel
         shares[:, :, group] /= shares[:, :, group].sum(axis=2, keepdims=True)
-    new.set_weights([kernel[:, :, read][..., made] * shares, *(each[made] for each in bias)])
-    return made
+    new.set_weights(
+        [kernel[:, :, read][..., originals] * shares, *(values[originals] for values in bias)]
+    )
+    return originals

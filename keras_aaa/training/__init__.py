@@ -1,4 +1,4 @@
-"""Adversarial and natural training, by one trainer."""
+"""Adversarial and natural training with one trainer."""
 
 from keras_aaa.training.losses import LOSSES, Loss
 from keras_aaa.training.preemption import Preempted

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, kept beside those that are trained."""
+"""Exponential moving averages of a model's weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,14 +8,14 @@ import tensorflow as tf
 
 
 class Averages:
-    """Averaged copies of all floating-point variables of a model, statistics included.
+    """Averaged copies of all floating-point variables of a model, including its statistics.
 
-    After update n (from 0 on) each copy keeps the fraction min(decay, (1 + n) / (10 + n)) of
-    itself, so that the first weights, which are random, are soon forgotten.
+    Update n (counted from 0) keeps the fraction min(decay, (1 + n) / (10 + n)) of each copy. The
+    fraction starts small, so the random initial weights soon lose their influence.
 
     Args:
-        model: what is trained; call this in the scope of the strategy that it was built in.
-        decay: the fraction that an average keeps of itself in an update, in (0, 1).
+        model: the trained model; create the averages in the scope of its strategy.
+        decay: the largest fraction of an average that an update keeps, in (0, 1).
     """
 
     def __init__(self, model: keras.Model, decay: float):
@@ -27,29 +27,29 @@ class Averages:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """What a checkpoint has to hold."""
+        """The variables that a checkpoint must save."""
         return [*self.copies, self.updates]
 
     def update(self) -> None:
-        """Move the averages towards the present weights; graph code, after the optimizer's."""
+        """Move the averages towards the current weights; graph code, after the optimizer."""
         count = tf.cast(self.updates, tf.float32)
-        kept = tf.minimum(self.decay, (1.0 + count) / (10.0 + count))
+        fraction = tf.minimum(self.decay, (1.0 + count) / (10.0 + count))
         for copy, variable in zip(self.copies, self.averaged, strict=True):
-            copy.assign(kept * copy + (1.0 - kept) * tf.cast(variable.value, copy.dtype))
+            copy.assign(fraction * copy + (1.0 - fraction) * tf.cast(variable.value, copy.dtype))
         self.updates.assign_add(1)
 
     def publish(self) -> None:
-        """Give the model the averaged weights."""
+        """Assign the averaged weights to the model."""
         for copy, variable in zip(self.copies, self.averaged, strict=True):
             variable.assign(copy)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Give the model the averaged weights inside the block, and its own after it."""
-        own = [tf.identity(variable.value) for variable in self.averaged]
+        """Assign the averaged weights inside the block and restore the trained weights after it."""
+        weights = [tf.identity(variable.value) for variable in self.averaged]
         self.publish()
         try:
             yield
         finally:
-            for value, variable in zip(own, self.averaged, strict=True):
+            for value, variable in zip(weights, self.averaged, strict=True):
                 variable.assign(value)

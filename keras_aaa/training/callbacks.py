@@ -1,4 +1,4 @@
-"""The Keras callbacks a run is watched with."""
+"""Keras callbacks that report the progress of a run."""
 
 import sys
 from pathlib import Path
@@ -8,10 +8,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class ProgressReport(keras.callbacks.Callback):
-    """A bar with the time left in a terminal, and one line an epoch everywhere.
+    """Show a bar with the time left in a terminal, and print one line per epoch everywhere.
 
     Args:
-        title: what is trained, shown before the bar.
+        title: name of the trained model, shown before the bar.
     """
 
     def __init__(self, title: str):
@@ -49,7 +49,7 @@ class ProgressReport(keras.callbacks.Callback):
 
 
 def watch(title: str, folder: Path) -> list[keras.callbacks.Callback]:
-    """Return progress bar, TensorBoard (folder/tensorboard) and CSVLogger (folder/log.csv)."""
+    """Return a progress bar, TensorBoard (folder/tensorboard) and CSVLogger (folder/log.csv)."""
     return [
         ProgressReport(title),
         keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),

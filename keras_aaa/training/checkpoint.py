@@ -12,12 +12,12 @@ import keras
 import tensorflow as tf
 
 KEEP = 2
-SECONDS_BETWEEN = 100.0  # by default; a killed run loses no more than this
+SECONDS_BETWEEN = 100.0  # default; a killed run loses at most this much time
 
 
 @dataclass
 class Progress:
-    """Where a run stands: next step, running sums of this epoch, one dict an epoch that ended."""
+    """Progress of a run: next step, running sums of this epoch, one dict per finished epoch."""
 
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Progress:
 
 
 class _SavedProgress(tf.train.experimental.PythonState):
-    """Progress as JSON inside the checkpoint, so that it can never part from the weights."""
+    """Progress as JSON inside the checkpoint, so that it always matches the weights."""
 
     def __init__(self, progress: Progress):
         self._progress = progress
@@ -39,17 +39,17 @@ class _SavedProgress(tf.train.experimental.PythonState):
 
 
 class Checkpointer:
-    """Saves and restores a run under `folder`, in files named by the step: ckpt-<step>.*.
+    """Save and restore a run under `folder`, in files named by the step: ckpt-<step>.*.
 
     Args:
-        folder: where the checkpoints lie; made if it is not there. Of several workers' processes
-            all must see the same.
+        folder: the folder of the checkpoints; created if missing. Several workers must all see the
+            same folder.
         model: the trained model.
-        optimizers: its optimizers, already built, the one of the first loss first.
+        optimizers: its optimizers, already built; the optimizer of the first loss comes first.
         progress: the run's position, saved with the weights.
-        seconds: the time between saves within an epoch.
-        writes: whether this process writes them; of several workers one does.
-        averages: the variables of averaged weights, where there are any.
+        seconds: seconds between saves within an epoch.
+        writes: whether this process writes checkpoints; only one of several workers does.
+        averages: the variables of the averaged weights, if any.
     """
 
     def __init__(
@@ -76,29 +76,29 @@ class Checkpointer:
         self._saved_at = time.monotonic()
 
     def save(self) -> None:
-        """Write a checkpoint, its index last, then delete what older ones and broken saves left."""
+        """Write a checkpoint, its index last; then delete old checkpoints and incomplete saves."""
         self._saved_at = time.monotonic()
         if not self._writes:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._checkpoint.write(str(self.folder / f"ckpt-{self._progress.step}"))
-        kept = {path.stem for path in self._indices()[:KEEP]}
+        newest = {path.stem for path in self._indices()[:KEEP]}
         for path in self.folder.iterdir():
-            if path.name.split(".")[0] not in kept or ".tempstate" in path.name:
+            if path.name.split(".")[0] not in newest or ".tempstate" in path.name:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def save_if_due(self) -> None:
-        """Save if the last save is `seconds` or more ago."""
+        """Save if the last save was `seconds` or more ago."""
         if time.monotonic() - self._saved_at >= self._seconds:
             self.save()
 
     def restore(self) -> bool:
         """Restore the newest readable checkpoint; return whether there was one.
 
-        A damaged one is passed over, with a warning that names it.
+        A damaged checkpoint is skipped, with a warning that names it.
 
         Raises:
-            ValueError: if there are checkpoints and none can be read.
+            ValueError: if there are checkpoints, but none can be read.
         """
         paths = [path.with_suffix("") for path in self._indices()]
         for path in paths:
@@ -116,7 +116,7 @@ class Checkpointer:
         return False
 
     def _indices(self) -> list[Path]:
-        """The index files of complete checkpoints, newest first."""
+        """Return the index files of complete checkpoints, newest first."""
         return sorted(self.folder.glob("ckpt-*.index"), key=_step, reverse=True)
 
 

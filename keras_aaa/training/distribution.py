@@ -1,4 +1,4 @@
-"""Where a run computes: the tf.distribute strategy, each worker's part of the work, their sums."""
+"""Distribution: the tf.distribute strategy, each worker's share, and sums over workers."""
 
 import json
 import os
@@ -13,27 +13,29 @@ import tensorflow as tf
 from keras_aaa.checks import lookup
 
 STRATEGIES = ("auto", "default", "mirrored", "multiworker", "tpu")
-START_SECONDS = 300.0  # how long workers wait for each other at the start
-RESTART = 75  # exit code "run me again" (EX_TEMPFAIL): preempted, or a worker was lost
+START_SECONDS = 300.0  # the time that workers wait for each other at the start
+RESTART = 75  # exit code that asks for a restart (EX_TEMPFAIL): preempted, or a worker was lost
 
 
 def choose_strategy(
     name: str, tpu: str | None = None, start_seconds: float = START_SECONDS
 ) -> tf.distribute.Strategy:
-    """Return the strategy of that name; "multiworker" must come before any TensorFlow operation.
+    """Return the strategy called `name`; call it for "multiworker" before any TensorFlow operation.
 
-    "default" is one device; "mirrored" all visible GPUs, or all logical CPU devices;
-    "multiworker" the machines of TF_CONFIG or of a SLURM step; "tpu" the TPU named `tpu`, or the
-    local one. "auto" is multiworker in such a cluster, else tpu if one is named, else mirrored if
-    there is more than one GPU, else default.
+    - "default": one device.
+    - "mirrored": all visible GPUs, or all logical CPU devices without a GPU.
+    - "multiworker": the machines of TF_CONFIG or of a SLURM step.
+    - "tpu": the TPU named `tpu`, or the local one.
+    - "auto": multiworker in a cluster of several machines. Otherwise tpu if one is named, mirrored
+      with more than one GPU, or default.
 
     Args:
         name: one of STRATEGIES.
-        tpu: name or address of a TPU, "local" for one of this machine.
-        start_seconds: how long the workers wait for each other; then the process is killed.
+        tpu: name or address of a TPU, or "local" for a TPU of this machine.
+        start_seconds: seconds that workers wait for each other; then the process is killed.
 
     Raises:
-        ValueError: for another name, or a cluster or TPU that is not described.
+        ValueError: for an unknown name, or for a cluster or TPU that is not described.
     """
     makers = {
         "default": tf.distribute.get_strategy,
@@ -59,13 +61,13 @@ def _mirrored() -> tf.distribute.Strategy:
 
 def _tpu(name: str | None) -> tf.distribute.Strategy:
     if not name:
-        raise ValueError("--tpu: expected the TPU's name, or local for one of this machine.")
+        raise ValueError("--tpu: expected the TPU's name, or local for this machine's; got none.")
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu=name)
     return tf.distribute.TPUStrategy(resolver)
 
 
 def _tf_config_workers() -> list[str]:
-    """The addresses of TF_CONFIG's chief and workers, in order; none without TF_CONFIG."""
+    """Return the addresses of TF_CONFIG's chief and workers; empty without TF_CONFIG."""
     try:
         cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
     except (json.JSONDecodeError, AttributeError) as error:
@@ -84,12 +86,16 @@ def _multiworker(start_seconds: float) -> tf.distribute.Strategy:
             "a SLURM step; found neither."
         )
     workers = resolver.cluster_spec().as_dict()
-    with _deadline(start_seconds, f"not all of the workers {workers} came up"):
+    with _deadline(start_seconds, f"not all of the workers {workers} started"):
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
 
 
 class _SlurmOnCpus(tf.distribute.cluster_resolver.SlurmClusterResolver):
-    """TensorFlow's resolver divides by the GPUs of a task: told of one each, it must not use it."""
+    """A SLURM resolver for machines without GPUs.
+
+    TensorFlow's resolver divides by the GPUs per task. Here it gets one GPU per task, and reports
+    no accelerators.
+    """
 
     def __init__(self):
         tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
@@ -105,8 +111,8 @@ def _slurm() -> tf.distribute.cluster_resolver.ClusterResolver:
     return _SlurmOnCpus()
 
 
-# Run by another process: TensorFlow waits for workers with Python's lock held, so that no thread,
-# signal handler or exception of this one would come through.
+# Another process runs this. TensorFlow holds Python's lock while it waits for workers. No thread or
+# signal handler of this process could run meanwhile, and no exception could reach it.
 _WATCH = """
 import os, select, signal, sys
 seconds, process, message = sys.argv[1:]
@@ -118,19 +124,19 @@ if not select.select([sys.stdin], [], [], float(seconds))[0]:
 
 @contextmanager
 def _deadline(seconds: float, what: str) -> Iterator[None]:
-    """Kill this process, with a message, if the block takes longer."""
+    """Kill this process, with a message, if the block takes longer than `seconds`."""
     message = f"error: {what} within {seconds:.0f} s."
     command = [sys.executable, "-c", _WATCH, str(seconds), str(os.getpid()), message]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as watch:
         yield
         assert watch.stdin is not None
-        watch.stdin.close()  # which the watch is waiting for
+        watch.stdin.close()  # the watch waits for this
 
 
 def worker_index(strategy: tf.distribute.Strategy) -> tuple[int, int]:
-    """Return which worker this process is, from 0, and how many there are.
+    """Return the index of this worker, from 0, and the number of workers.
 
-    A TPU pod and several GPUs of one machine are driven by one process: (0, 1).
+    One process drives a TPU pod or several GPUs of one machine: (0, 1).
     """
     resolver = strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
@@ -141,20 +147,20 @@ def worker_index(strategy: tf.distribute.Strategy) -> tuple[int, int]:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Return whether this process writes the run's files and speaks for it."""
+    """Return whether this process writes the run's files and reports its progress."""
     return worker_index(strategy)[0] == 0
 
 
 def worker_slice(strategy: tf.distribute.Strategy, examples: int) -> np.ndarray:
-    """Return the indices, int64, of this worker's part of that many examples; together all."""
+    """Return the indices, int64, of this worker's share; all shares cover the examples once."""
     index, workers = worker_index(strategy)
     return np.array_split(np.arange(examples), workers)[index]
 
 
 def sum_over_workers(strategy: tf.distribute.Strategy, values) -> np.ndarray:
-    """Return the sum over the workers of each one's `values`, an array of one shape and type.
+    """Return the sum of `values` over the workers; each has an array of the same shape and dtype.
 
-    Every worker must call it, at the same point.
+    Every worker must call this at the same point.
     """
     _, workers = worker_index(strategy)
     values = np.asarray(values)
@@ -164,7 +170,7 @@ def sum_over_workers(strategy: tf.distribute.Strategy, values) -> np.ndarray:
 
     @tf.function
     def reduced(own):
-        def once():  # one replica of each worker brings the values, the others zeros
+        def once():  # one replica per worker adds the values, the others zeros
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             return own * tf.cast(tf.equal(replica % local_replicas, 0), own.dtype)
 
@@ -174,14 +180,16 @@ def sum_over_workers(strategy: tf.distribute.Strategy, values) -> np.ndarray:
 
 
 def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, batch_size: int):
-    """Return an iterable of global batches, each cut into equal parts, one a replica, in order.
+    """Return an iterable of global batches, each split in order into one equal part per replica.
 
     Raises:
-        ValueError: if the batch cannot be cut so.
+        ValueError: if the batch size is not a multiple of the number of replicas.
     """
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
-        raise ValueError(f"batch_size {batch_size} cannot be divided among {replicas} replicas.")
+        raise ValueError(
+            f"batch_size: expected a multiple of the {replicas} replicas, got {batch_size}."
+        )
     if replicas == 1:
         return batches
     index, workers = worker_index(strategy)
@@ -191,7 +199,7 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, batch
         return tuple(tensor[index * part : (index + 1) * part] for tensor in tensors)
 
     def of_this_worker(context):
-        # Sharding by file would give each worker other batches than a single process sees.
+        # Sharding by file would give the workers different batches than a single process.
         return batches.map(own).rebatch(batch_size // replicas, drop_remainder=True)
 
     return strategy.distribute_datasets_from_function(of_this_worker)

@@ -1,4 +1,4 @@
-"""The losses an autoencoder or a classifier is trained with."""
+"""Training losses of autoencoders and classifiers."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ TINY = 1e-7
 
 @dataclass(frozen=True)
 class Loss:
-    """A weighted sum of losses, each on what the model makes of the training image.
+    """A weighted sum of losses on the model's outputs for a training image.
 
     Paper: AAA, section "Adversarially-Trained Autoencoder Augmentation" (ce, mse); Revisiting,
     equation 1 and Figure 2 (mse as lambda, temperature, gce).
@@ -21,11 +21,11 @@ class Loss:
     Args:
         ce: weight of the cross-entropy of softmax(logits / temperature), in nats.
         mse: weight of the mean over pixels of (reconstruction - image)^2, in squared image units.
-        temperature: divides the logits in ce, > 0; the attacks and the user see them undivided.
+        temperature: divides the logits in ce, > 0. Attacks and users get the undivided logits.
         gce: weight of the guided complement entropy, see below.
-        alpha: its exponent, > 0.
-        latent: weight of the cross-entropy of the logits that a dense layer makes of an
-            autoencoder's latent (Task's `two_headed`), in nats. Ours; beside one of the others.
+        alpha: exponent of gce, > 0.
+        latent: weight of the cross-entropy of a dense layer on an autoencoder's latent
+            (TwoHeadedTask), in nats. This term is ours. It needs ce, mse or gce beside it.
     """
 
     ce: float
@@ -39,7 +39,7 @@ class Loss:
         weights = (self.ce, self.mse, self.gce)
         if not (min(*weights, self.latent) >= 0 and sum(weights) > 0):
             raise ValueError(
-                "Loss: expected weights >= 0, that of ce, mse or gce > 0, "
+                "Loss: expected weights >= 0, and ce, mse or gce > 0; "
                 f"got ce={self.ce}, mse={self.mse}, gce={self.gce}, latent={self.latent}."
             )
         check_number("temperature", self.temperature, 0, above=True)
@@ -51,12 +51,12 @@ class Loss:
         Args:
             images: clean images [n, h, w, c].
             labels: int64 [n].
-            reconstruction: A(x') [n, h, w, c], or None where there is no autoencoder.
+            reconstruction: A(x') [n, h, w, c], or None without an autoencoder.
             logits: C(A(x')) [n, classes].
-            latent_logits: those of the latent [n, classes], or None without a latent weight.
+            latent_logits: logits of the latent [n, classes], or None without a latent weight.
 
         Raises:
-            ValueError: if there is a weight for a reconstruction or latent_logits that is None.
+            ValueError: if mse needs a reconstruction, or latent needs latent_logits, that is None.
         """
         value = tf.zeros(tf.shape(labels))
         if self.ce:
@@ -77,9 +77,9 @@ class Loss:
 def guided_complement_entropy(logits: tf.Tensor, labels: tf.Tensor, alpha: float) -> tf.Tensor:
     """Return p_y^alpha * sum over j != y of q_j log q_j / log(classes - 1), [n], in [-1, 0].
 
-    q is the distribution of the wrong classes among themselves, p_j / (1 - p_y). At its least the
-    label has all the probability and the wrong classes would share what is left evenly. Chen et al.
-    2019, "Improving Adversarial Robustness via Guided Complement Entropy", normalised as there.
+    q_j = p_j / (1 - p_y) is the distribution over the incorrect classes. At the minimum, the label
+    has all the probability and q is uniform. Chen et al. 2019, "Improving Adversarial Robustness
+    via Guided Complement Entropy", with the paper's normalisation.
 
     Args:
         logits: float32 [n, classes], three classes or more.
@@ -87,11 +87,11 @@ def guided_complement_entropy(logits: tf.Tensor, labels: tf.Tensor, alpha: float
         alpha: exponent of the guiding factor.
     """
     classes = logits.shape[-1]
-    own = tf.one_hot(labels, classes)
-    probability = tf.reduce_sum(own * tf.nn.softmax(logits), axis=1)
-    # The softmax of the wrong logits alone is q, without a difference that could vanish.
-    wrong = logits - 1e9 * own
-    entropy = tf.reduce_sum(tf.nn.softmax(wrong) * tf.nn.log_softmax(wrong) * (1 - own), axis=1)
+    label = tf.one_hot(labels, classes)
+    probability = tf.reduce_sum(label * tf.nn.softmax(logits), axis=1)
+    # The softmax over the incorrect classes is q. It avoids division by 1 - p_y, which can vanish.
+    others = logits - 1e9 * label
+    entropy = tf.reduce_sum(tf.nn.softmax(others) * tf.nn.log_softmax(others) * (1 - label), axis=1)
     return (probability + TINY) ** alpha * entropy / math.log(classes - 1)
 
 

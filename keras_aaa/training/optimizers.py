@@ -6,11 +6,11 @@ from keras_aaa.training.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
-    """Return Adam, built for the model's trainable variables; weight decay acts on kernels alone.
+    """Return Adam for the model's trainable variables; weight decay acts on kernels only.
 
     Args:
         recipe: gives the first learning rate and the weight decay.
-        model: call this in the scope of the strategy that it was built in.
+        model: the model to train; call this in the scope of its strategy.
     """
     optimizer = keras.optimizers.Adam(
         recipe.learning_rate, weight_decay=recipe.weight_decay or None

@@ -1,4 +1,4 @@
-"""SIGTERM, which clusters send before they take a machine away: save first, then go."""
+"""Preemption: clusters send SIGTERM before they take a machine away, and the run saves first."""
 
 import signal
 import threading
@@ -7,14 +7,15 @@ from contextlib import contextmanager
 
 
 class Preempted(Exception):
-    """The run was told to end, has saved, and goes on where it was when started again."""
+    """The run was told to end and is saved; it resumes when it is started again."""
 
 
 @contextmanager
 def sigterm_noted() -> Iterator[Callable[[], bool]]:
-    """Within the block SIGTERM ends nothing; the callable it yields says whether one came.
+    """Note SIGTERM inside the block instead of ending the process.
 
-    Outside the main thread, where Python hands out no signals, it always says no.
+    Yields a callable that returns whether SIGTERM came. Python delivers signals only to the main
+    thread, so in another thread it always returns False.
     """
     noted = threading.Event()
     if threading.current_thread() is not threading.main_thread():

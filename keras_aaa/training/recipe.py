@@ -1,11 +1,11 @@
-"""Recipe: every number a training run depends on."""
+"""Recipe: the hyperparameters of a training run."""
 
 import dataclasses
 from dataclasses import dataclass
 
 from keras_aaa.checks import check_number, lookup
 
-# The fields that are about the training attack.
+# Fields of the training attack.
 ATTACK_FIELDS = (
     "attack_steps",
     "attack_step_size",
@@ -17,7 +17,7 @@ ATTACK_FIELDS = (
     "eps_warmup_epochs",
     "validation_steps",
 )
-# Those that are about autoencoders alone.
+# Fields that apply only to autoencoders.
 AUTOENCODER_FIELDS = ("mse_weight", "temperature", "frozen_encoder", "latent_weight")
 LEARNING_RATE_SCHEDULES = ("constant", "plateau", "linear", "cosine")
 
@@ -28,63 +28,64 @@ def _in(low: float, high: float, default=dataclasses.MISSING, *, help: str):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The hyperparameters of one training run; out of range is refused with the range.
+    """The hyperparameters of one training run.
 
     Step sizes and eps are in image units ([0, 1]). An attack of zero steps trains on the random
-    starts alone; natural training is a Task without a threat.
+    starts alone. For natural training, use a Task without a threat.
 
     Raises:
-        TypeError: for a field that is no number, or no whole one where that is wanted.
-        ValueError: for a number out of range, an unknown schedule, steps of size 0, or a
-            latent_weight with a frozen encoder.
+        TypeError: if a field is not a number, or not a whole number where one is expected.
+        ValueError: for a number out of range (the message names the range), an unknown schedule,
+            steps of size 0, or a latent_weight with a frozen encoder.
     """
 
     epochs: int = _in(1, 10_000, help="passes over the training examples")
-    batch_size: int = _in(1, 65_536, 128, help="examples of an update, of all replicas together")
-    train_examples: int = _in(0, 100_000_000, 0, help="the first so many; 0 takes the whole split")
-    learning_rate: float = _in(1e-8, 10.0, 1e-3, help="Adam's, before the schedule")
+    batch_size: int = _in(1, 65_536, 128, help="examples per update, over all replicas")
+    train_examples: int = _in(0, 100_000_000, 0, help="the first examples; 0 takes the whole split")
+    learning_rate: float = _in(1e-8, 10.0, 1e-3, help="learning rate of Adam before the schedule")
     schedule: str = "linear"
     decay_from: float = _in(
         0.0, 1.0, 0.5, help="linear, cosine: fraction of the run before the decay"
     )
     weight_decay: float = _in(
-        0.0, 10.0, 0.0, help="decoupled (AdamW): each update takes learning_rate * this off kernels"
+        0.0,
+        10.0,
+        0.0,
+        help="decoupled (AdamW): each update subtracts learning_rate * weight_decay of each kernel",
     )
     plateau_epochs: int = _in(
-        1, 1000, 5, help="plateau: epochs without a better loss before halving"
+        1, 1000, 5, help="plateau: epochs without a lower loss before the rate is halved"
     )
     average_decay: float = _in(
         0.0,
         0.99999,
         0.0,
-        help="what a moving average of the weights keeps of itself in an update; 0 for no average",
+        help="fraction of the averaged weights that an update keeps; 0 for no average",
     )
-    mse_weight: float = _in(0.0, 1e6, 1.0, help="of an autoencoder's mse beside its ce")
+    mse_weight: float = _in(0.0, 1e6, 1.0, help="weight of an autoencoder's mse, beside its ce")
     temperature: float = _in(0.01, 100.0, 1.0, help="divides the logits in an autoencoder's ce")
-    frozen_encoder: int = _in(0, 1, 0, help="1 trains an autoencoder's decoder alone")
+    frozen_encoder: int = _in(0, 1, 0, help="1 trains only the decoder of an autoencoder")
     latent_weight: float = _in(
         0.0,
         1e6,
         0.0,
-        help="beside an autoencoder's ce: of the cross-entropy of a dense layer on its latent",
+        help="autoencoders: weight of the cross-entropy of a dense layer on the latent",
     )
-    attack_steps: int = _in(0, 1000, 0, help="of the training attack")
-    attack_step_size: float = _in(0.0, 1.0, 0.0, help="in image units")
-    # N-FGSM (de Jorge et al. 2022) is one step of eps with these at 2 and 3: noise larger than eps,
-    # no clipping.
-    start_noise: float = _in(0.0, 10.0, 1.0, help="how far random starts reach, times eps")
-    attack_ball: float = _in(0.0, 20.0, 1.0, help="the ball that the steps stay in, times eps")
-    late_from: float = _in(
-        0.0, 1.0, 1.0, help="fraction of the run after which the late attack, PGD, acts"
-    )
-    late_attack_steps: int = _in(0, 1000, 10, help="of the late attack")
-    late_attack_step_size: float = _in(0.0, 1.0, 0.0, help="in image units")
-    eps_warmup_epochs: float = _in(0.0, 1000.0, 0.0, help="epochs in which eps rises to its own")
-    shift: int = _in(0, 64, 0, help="augmentation: random translation by up to so many pixels")
+    attack_steps: int = _in(0, 1000, 0, help="steps of the training attack")
+    attack_step_size: float = _in(0.0, 1.0, 0.0, help="step size in image units")
+    # N-FGSM (de Jorge et al. 2022) is one step of size eps with start_noise=2 and attack_ball=3:
+    # the noise is larger than eps, and nothing is clipped.
+    start_noise: float = _in(0.0, 10.0, 1.0, help="radius of random starts, times eps")
+    attack_ball: float = _in(0.0, 20.0, 1.0, help="radius of the ball of the steps, times eps")
+    late_from: float = _in(0.0, 1.0, 1.0, help="fraction of the run before the late attack, PGD")
+    late_attack_steps: int = _in(0, 1000, 10, help="steps of the late attack")
+    late_attack_step_size: float = _in(0.0, 1.0, 0.0, help="step size in image units")
+    eps_warmup_epochs: float = _in(0.0, 1000.0, 0.0, help="epochs of the linear warm-up of eps")
+    shift: int = _in(0, 64, 0, help="augmentation: largest random translation, in pixels")
     flip: int = _in(0, 1, 0, help="augmentation: 1 mirrors half of the images")
-    validation_examples: int = _in(1, 100_000, 1000, help="the first so many")
-    validation_steps: int = _in(1, 1000, 20, help="of PGD")
-    seed: int = _in(0, 2**31 - 1, 0, help="of weights, batches, random starts")
+    validation_examples: int = _in(1, 100_000, 1000, help="the first validation examples")
+    validation_steps: int = _in(1, 1000, 20, help="steps of PGD in validation")
+    seed: int = _in(0, 2**31 - 1, 0, help="seed of weights, batches and random starts")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -96,8 +97,8 @@ class Recipe:
             self._check_step("late_attack", f", from late_from={self.late_from} on")
         if self.frozen_encoder and self.latent_weight:
             raise ValueError(
-                "latent_weight: expected 0 with frozen_encoder=1, with nothing for it to train; "
-                f"got {self.latent_weight}."
+                "latent_weight: expected 0 with frozen_encoder=1, because the latent is then "
+                f"not trained; got {self.latent_weight}."
             )
         lookup("learning-rate schedule", self.schedule, dict.fromkeys(LEARNING_RATE_SCHEDULES))
 
@@ -106,5 +107,5 @@ class Recipe:
         if steps and not size:
             raise ValueError(
                 f"{attack}_steps: expected 0, or {attack}_step_size > 0; got {steps} steps of "
-                f"size 0, which are none{when}."
+                f"size 0{when}."
             )

@@ -1,6 +1,6 @@
-"""What changes during a run, each a pure function of the step or of the history.
+"""Schedules of a run: pure functions of the step or of the history.
 
-Jobs for machines without TensorFlow carry a copy of this file: it imports NumPy alone.
+Jobs for machines without TensorFlow contain a copy of this file, so it imports only NumPy.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ import numpy as np
 if TYPE_CHECKING:
     from keras_aaa.training.recipe import Recipe
 
-# Figures of averaged weights have this before their names.
+# Prefix for the metrics of averaged weights.
 AVERAGED = "averaged_"
-# A collapse of single-step training: right on its own examples, wrong on PGD's.
+# Single-step training collapsed if the accuracy is above the first value on its own adversarial
+# examples and below the second value on PGD's.
 COLLAPSE_TRAINED, COLLAPSE_PROBED = 0.5, 0.1
 
 
 def learning_rate(recipe: Recipe, step: int, total: int, val_losses: Sequence[float]) -> float:
-    """Return the learning rate of `step` of `total`.
+    """Return the learning rate at `step` of `total`.
 
-    "plateau" halves it after `plateau_epochs` epochs without a better validation loss, as the AAA
-    paper does; "linear" and "cosine" bring it to zero over the part after `decay_from`.
+    "plateau" halves it after `plateau_epochs` epochs without a lower validation loss, as in the AAA
+    paper. "linear" and "cosine" decay it to zero after the fraction `decay_from` of the run.
     """
     if recipe.schedule == "plateau":
         return recipe.learning_rate * 0.5 ** _halvings(val_losses, recipe.plateau_epochs)
@@ -49,15 +50,21 @@ def _halvings(losses: Sequence[float], patience: int) -> int:
 
 
 def eps_fraction(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the part of eps that the attack of `step` may use: a linear warm-up to 1."""
+    """Return the fraction of eps that the attack of `step` uses: a linear warm-up to 1."""
     warmup = recipe.eps_warmup_epochs * steps_per_epoch
     return min(1.0, (step + 1) / warmup) if warmup else 1.0
 
 
 @dataclass(frozen=True)
 class AttackSettings:
-    """The training attack of one step: its gradient steps, their size in image units, how far its
-    random starts reach and the radius of the ball it stays in, both in multiples of eps."""
+    """The training attack of one step.
+
+    Args:
+        steps: number of gradient steps.
+        step_size: image units.
+        start_noise: radius of random starts, in multiples of eps.
+        ball: radius of the ball that the steps stay in, in multiples of eps.
+    """
 
     steps: int
     step_size: float
@@ -75,23 +82,23 @@ def attack_settings(recipe: Recipe, step: int, total: int) -> AttackSettings:
 
 
 def work(recipe: Recipe, step: int, total: int) -> float:
-    """Return what `step` costs, in gradients of the defence: the attack's, and the update's."""
-    update = 2.0  # the gradient of the weights too, and the optimizer's pass over them
+    """Return the cost of `step` in gradients of the defence: attack steps plus the update."""
+    update = 2.0  # the gradient of the weights, and the optimizer's pass over them
     return attack_settings(recipe, step, total).steps + update
 
 
 def drawn_classifier(seed: int, step: int, classifiers: int) -> int:
-    """Return the index of the classifier that `step` trains before, drawn from (seed, step)."""
+    """Return the index of the frozen classifier of `step`, drawn from (seed, step)."""
     return int(np.random.default_rng((seed, step)).integers(classifiers)) if classifiers > 1 else 0
 
 
 def collapse(recipe: Recipe, figures: Mapping[str, float], epoch: int) -> str | None:
-    """Return what to tell of a collapse that the figures of an epoch show, or None.
+    """Return an error message if the metrics of an epoch show a collapse, or None.
 
     Args:
-        recipe: no collapse is looked for before its eps_warmup_epochs have passed.
+        recipe: the check starts after its eps_warmup_epochs.
         figures: accuracy in training, and val_robust_accuracy if training is adversarial.
-        epoch: of the figures, from 0 on.
+        epoch: the epoch of the metrics, from 0 on.
     """
     probed = figures.get("val_robust_accuracy", 1.0)
     if epoch < recipe.eps_warmup_epochs:
@@ -99,18 +106,18 @@ def collapse(recipe: Recipe, figures: Mapping[str, float], epoch: int) -> str | 
     if figures["accuracy"] <= COLLAPSE_TRAINED or probed >= COLLAPSE_PROBED:
         return None
     return (
-        f"Training collapsed in epoch {epoch + 1}: {figures['accuracy']:.1%} on its own attack, "
-        f"{probed:.1%} under PGD. Use more attack steps, a smaller attack step or a longer eps "
-        "warm-up."
+        f"Training collapsed in epoch {epoch + 1}: accuracy {figures['accuracy']:.1%} on its own "
+        f"attack, {probed:.1%} under PGD. Use more attack steps, a smaller step size or a longer "
+        "eps warm-up."
     )
 
 
 def averages_are_better(figures: Mapping[str, float]) -> bool:
-    """Return whether the averaged weights validated at least as well as those they are made of.
+    """Return whether the averaged weights are at least as accurate as the trained weights.
 
     Args:
-        figures: of one validation: val_robust_accuracy, or val_accuracy where training is not
-            adversarial, and the same with AVERAGED before the name.
+        figures: metrics of one validation: val_robust_accuracy, or val_accuracy if training is
+            not adversarial. The same metric of the averaged weights has the prefix AVERAGED.
     """
     decisive = "val_robust_accuracy" if "val_robust_accuracy" in figures else "val_accuracy"
     return figures[AVERAGED + decisive] >= figures[decisive]

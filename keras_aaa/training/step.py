@@ -10,6 +10,7 @@ from keras_aaa.attacks._engine.loop import ascend
 from keras_aaa.attacks._pgd import steepest_ascent
 from keras_aaa.attacks.losses import cross_entropy
 from keras_aaa.fast.fast_copy import fast_copy, freeze
+from keras_aaa.norms import project
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.losses import Loss
@@ -17,13 +18,13 @@ from keras_aaa.training.task import Task
 
 
 class StepInputs(NamedTuple):
-    """What one replica's step computes with; all are tensors.
+    """The inputs of one replica's step; all are tensors.
 
     Args:
         images: float32 [n, h, w, c] in [0, 1].
         labels: int64 [n].
         noise: float32, shaped as the images, uniform in [-1, 1).
-        start_noise: the attack starts at `noise` times this; image units.
+        start_noise: the attack starts at images + start_noise * noise; image units.
         eps: radius of the ball that the attack stays in; image units.
         attack_steps: int32.
         attack_step_size: image units.
@@ -47,21 +48,21 @@ def make_step(
 ) -> Callable[[StepInputs, int], dict[str, tf.Tensor]]:
     """Return the replica's step function.
 
-    The attack and the frozen classifiers run as fast copies, cast once a step; under "bfloat16" the
-    trained model should have been built under mixed_bfloat16. Logits, loss and weights
-    are float32.
+    The attack and the frozen classifiers run as fast copies, which are cast once per step. For
+    "bfloat16", build the trained model under mixed_bfloat16. Logits, loss and weights are float32.
 
     Args:
-        task: what to train.
+        task: the task to train.
         optimizers: one for each of task.losses, built for the trained model's variables. Their
             apply() sums over replicas.
         batch_size: global; the loss is divided by it.
         precision: "float32" or "bfloat16".
-        averages: of the trained model's weights, which each step updates; None for none.
+        averages: averages of the trained model's weights, which each step updates, or None.
 
     Returns:
-        step(inputs, classifier) -> sums over the replica's examples: loss, accuracy (correct
-        adversarial examples). `classifier` is the index of the frozen classifier, a Python int.
+        step(inputs, classifier) -> sums over the replica's examples: loss, accuracy (number of
+        correct adversarial examples). `classifier` is the index of the frozen classifier, a Python
+        int.
     """
     variables = task.trained.trainable_variables
     attacked = fast_copy(task.attacked, precision)
@@ -79,23 +80,23 @@ def make_step(
         return ascend(
             loss,
             inputs.images,
-            threat.project(start, inputs.images, inputs.eps),
-            threat=threat,
-            steps=inputs.attack_steps,
-            rule=steepest_ascent(threat, inputs.attack_step_size),
+            project(start, inputs.images, threat.metric, inputs.eps),
+            norm=threat.metric,
             eps=inputs.eps,
+            steps=inputs.attack_steps,
+            rule=steepest_ascent(threat.metric, inputs.attack_step_size),
         )[0]
 
     def update(loss, x, inputs: StepInputs, classifier):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
-            found = task.outputs(task.trained(x, training=True), classifier)
+            outputs = task.outputs(task.trained(x, training=True), classifier)
             losses = loss(
                 inputs.images,
                 inputs.labels,
-                found.reconstruction,
-                found.logits,
-                found.latent_logits,
+                outputs.reconstruction,
+                outputs.logits,
+                outputs.latent_logits,
             )
             total = tf.reduce_sum(losses) / batch_size
         # A weight that the loss does not depend on (a decoder's without mse) gets a zero gradient.
@@ -105,7 +106,7 @@ def make_step(
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         optimizers[loss].apply(gradients, variables)
-        return losses, found.logits
+        return losses, outputs.logits
 
     def step(inputs: StepInputs, classifier: int) -> dict[str, tf.Tensor]:
         frozen = freeze(classifiers[classifier]) if classifiers else None

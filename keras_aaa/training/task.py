@@ -1,4 +1,4 @@
-"""Tasks: what is trained, against what, on which loss. One class for each kind of training."""
+"""Training tasks: a model, a threat and a loss. One class for each kind of training."""
 
 import abc
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from keras_aaa.training.losses import LOSSES, Loss
 
 
 class Outputs(NamedTuple):
-    """What a task's models make of images; None for what the task does not have."""
+    """The outputs of a task's models for a batch; None for an output that the task lacks."""
 
     logits: tf.Tensor  # [n, classes]
     reconstruction: tf.Tensor | None = None  # [n, h, w, c]
@@ -23,12 +23,13 @@ class Outputs(NamedTuple):
 
 
 class Task(abc.ABC):
-    """One thing to train. With a threat, training is adversarial.
+    """A model to train with a loss. With a threat, training is adversarial.
 
     Attributes:
-        loss: what each step minimises.
-        threat: the ball of the training attack, or None.
-        alternating_losses: minimised after `loss` in each step, each by an update of its own.
+        loss: the loss that each step minimises.
+        threat: the ball of the training attack, or None for natural training.
+        alternating_losses: further losses. Each step minimises them after `loss`, with one update
+            for each.
         classifiers: frozen classifiers behind the trained model; each step draws one of them.
     """
 
@@ -44,34 +45,34 @@ class Task(abc.ABC):
 
     @property
     def published(self) -> keras.Model:
-        """The model that the training is for: all of `trained`, or the part without its helpers."""
+        """The model to publish: `trained`, or the part without layers that only training uses."""
         return self.trained
 
     @property
     @abc.abstractmethod
     def attacked(self) -> keras.Model:
-        """The part of the defence before the frozen classifier; the whole where there is none."""
+        """The defence without its frozen classifier, or the whole defence if it has none."""
 
     @abc.abstractmethod
     def defences(self) -> list[keras.Model]:
-        """Return images -> logits: one model, or one for each frozen classifier."""
+        """Return the models images -> logits: one, or one for each frozen classifier."""
 
     @abc.abstractmethod
     def outputs(self, output, classifier) -> Outputs:
-        """Return what the losses are made of.
+        """Return the outputs that the losses need.
 
         Args:
-            output: of `trained`.
-            classifier: the frozen classifier as a callable, or None where there is none.
+            output: the output of `trained`.
+            classifier: the frozen classifier as a callable, or None if the task has none.
         """
 
     def reconstructing(self) -> keras.Model | None:
-        """Return images -> reconstruction, or None where nothing is reconstructed."""
+        """Return the model images -> reconstruction, or None if the task has no reconstruction."""
         return None
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """The different losses that are minimised, `loss` first."""
+        """The distinct losses to minimise, `loss` first."""
         return tuple(dict.fromkeys((self.loss, *self.alternating_losses)))
 
 
@@ -81,11 +82,11 @@ class ClassifierTask(Task):
 
     Args:
         classifier: images -> logits.
-        loss: without terms of a reconstruction or a latent.
+        loss: a loss without terms for a reconstruction or a latent.
         threat: see Task.
 
     Raises:
-        TypeError, ValueError: for a loss that does not fit.
+        TypeError, ValueError: for a model or a loss that does not fit.
     """
 
     classifier: keras.Model
@@ -115,21 +116,21 @@ class ClassifierTask(Task):
 
 @dataclass(frozen=True)
 class AutoencoderTask(Task):
-    """Train an autoencoder before frozen classifiers.
+    """Train an autoencoder in front of frozen classifiers.
 
     Paper: AAA, section "Adversarially-Trained Autoencoder Augmentation"; Table 8 for several
     classifiers.
 
     Args:
         autoencoder: images -> images.
-        classifiers: a tuple of one or more, images -> logits.
+        classifiers: a tuple of one or more frozen classifiers, images -> logits.
         loss, threat: see Task.
 
     Raises:
         TypeError, ValueError: for models or a loss that do not fit.
 
     Example:
-        AutoencoderTask(own, (classifier,), LOSSES["ce_mse"], ThreatModel("linf", 0.3))
+        AutoencoderTask(autoencoder, (classifier,), LOSSES["ce_mse"], ThreatModel("linf", 0.3))
     """
 
     autoencoder: keras.Model
@@ -163,12 +164,12 @@ class AutoencoderTask(Task):
 
 @dataclass(frozen=True)
 class TwoHeadedTask(Task):
-    """Train an autoencoder before frozen classifiers, and a layer that classifies its latent.
+    """Train an autoencoder in front of frozen classifiers, and a layer that classifies its latent.
 
     Args:
-        two_headed: what models.surgery.two_headed makes of the autoencoder.
+        two_headed: the model that models.surgery.two_headed makes from the autoencoder.
         autoencoder, classifiers, threat: as for AutoencoderTask.
-        loss: with a latent weight.
+        loss: a loss with a latent weight.
 
     Raises:
         TypeError, ValueError: for models or a loss that do not fit.
@@ -189,8 +190,8 @@ class TwoHeadedTask(Task):
         shared = {id(variable) for variable in self.autoencoder.variables}
         if not shared < {id(variable) for variable in self.two_headed.variables}:
             raise ValueError(
-                "two_headed: expected what models.surgery.two_headed makes of the task's "
-                f"autoencoder; got {self.two_headed.name}, which has other layers."
+                "two_headed: expected the model that models.surgery.two_headed makes from the "
+                f"task's autoencoder; got {self.two_headed.name}, which has other layers."
             )
 
     @property
@@ -223,9 +224,9 @@ class JointTask(Task):
     Args:
         network: images -> (logits, reconstruction).
         loss, threat: see Task.
-        alternating_losses: the paper's alternating method is ce, then mse gamma times. Each loss
-            has an optimizer of its own: with one for all, the momentum of one loss would move
-            weights that another has no gradient for.
+        alternating_losses: see Task. The paper's alternating method minimises ce once, then mse
+            gamma times. Each loss has its own optimizer. In a shared optimizer, the momentum of
+            one loss would move weights for which another loss has no gradient.
 
     Raises:
         TypeError, ValueError: for a model or a loss that does not fit.
@@ -263,9 +264,9 @@ class JointTask(Task):
 def _check_model(name: str, model, outputs: int = 1) -> None:
     if not isinstance(model, keras.Model):
         raise TypeError(f"{name}: expected a keras.Model, got {type(model).__name__}.")
-    found = len(getattr(model, "outputs", None) or (None,))
-    if found != outputs:
-        raise ValueError(f"{name}: expected a model of {outputs} outputs, got {found}.")
+    count = len(getattr(model, "outputs", None) or (None,))
+    if count != outputs:
+        raise ValueError(f"{name}: expected a model of {outputs} outputs, got {count}.")
 
 
 def _check_classifiers(classifiers: Sequence[keras.Model]) -> None:
@@ -282,12 +283,12 @@ def _check_losses(task: Task, reconstruction: bool = True, latent: bool = False)
     kind = type(task).__name__
     for loss in (task.loss, *task.alternating_losses):
         if not isinstance(loss, Loss):
-            raise TypeError(f"{kind}: expected a Loss, LOSSES holds some; got {loss!r}.")
+            raise TypeError(f"{kind}: expected a Loss, such as LOSSES['ce']; got {loss!r}.")
         if loss.mse and not reconstruction:
-            raise ValueError(f"{kind}: there is no reconstruction, so expected mse=0; got {loss}.")
+            raise ValueError(f"{kind}: expected mse=0 without a reconstruction, got {loss}.")
     weights = [loss.latent for loss in task.losses]
     if any(weights) != latent:
         raise ValueError(
-            f"{kind}: expected {'a' if latent else 'no'} latent weight, got {weights}; a "
-            "TwoHeadedTask is for losses that have one."
+            f"{kind}: expected {'a' if latent else 'no'} latent weight, got {weights}; use "
+            "TwoHeadedTask for a loss with a latent weight."
         )

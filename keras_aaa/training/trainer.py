@@ -33,7 +33,7 @@ from keras_aaa.training.validation import Validator
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot go on: its loss is not finite, or it collapsed."""
+    """The run cannot continue: the loss is not finite, or training collapsed."""
 
 
 def train(
@@ -48,36 +48,38 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoint_seconds: float = SECONDS_BETWEEN,
 ) -> Progress:
-    """Train `task.trained` in place, resuming from `workdir` where a run was broken off.
+    """Train `task.trained` in place, and resume from `workdir` if a run was interrupted.
 
-    With recipe.average_decay the model ends with the averaged weights, if these were validated at
-    least as well after the last epoch.
+    With recipe.average_decay, the model ends with the averaged weights if they are at least as
+    accurate in the last validation.
 
-    Batch order, random starts and the classifier drawn for a step derive from (seed, step), so
-    that on the CPU a run broken off and resumed ends with the same weights, bit for bit.
+    Batch order, random starts and the drawn classifier depend only on (seed, step). On the CPU, an
+    interrupted and resumed run therefore ends with the same weights, bit for bit.
 
     Args:
-        task: what to train; `task.trained` must have been built in the strategy's scope.
+        task: the task to train; build `task.trained` in the strategy's scope.
         recipe: the hyperparameters.
-        train_data: unbatched examples (image, label), as keras_aaa.data.load gives them.
+        train_data: unbatched examples (image, label), as keras_aaa.data.load returns them.
         validation_data: images [n, h, w, c] and labels [n].
-        workdir: the run's folder; checkpoints go to workdir/checkpoints. With several workers it
-            must be one that all of them see; the first of them writes.
-        precision: "float32" or "bfloat16" (the trained model built under mixed_bfloat16).
-        strategy: of tf.distribute, or None for the present one.
-        callbacks: stock or own Keras callbacks; they see `task.trained`. With several workers
-            one that stops the training must be given to all.
-        checkpoint_seconds: time between checkpoints within an epoch; one is written after each.
+        workdir: the run's folder; checkpoints go to workdir/checkpoints. Several workers must all
+            see the same folder; the first worker writes.
+        precision: "float32" or "bfloat16". For "bfloat16", build the trained model under
+            mixed_bfloat16.
+        strategy: a tf.distribute strategy, or None for the current one.
+        callbacks: Keras callbacks; they see `task.trained`. With several workers, give a callback
+            that stops the training to all of them.
+        checkpoint_seconds: seconds between checkpoints within an epoch. Each epoch also ends with
+            a checkpoint.
 
     Returns:
-        Progress, with one dict of training and validation figures an epoch.
+        Progress, with one dict of training and validation metrics per epoch.
 
     Raises:
         Preempted: if SIGTERM came to this process or to another worker; the run is saved.
         TrainingError: if the loss is not finite or single-step training collapsed; the last good
-            checkpoint stays.
-        TypeError, ValueError: for examples that do not fit the task, as training_examples says.
-        ValueError: if there are too few examples for one batch, or workers that do not see the
+            checkpoint remains.
+        TypeError, ValueError: for examples that do not fit the task; see training_examples.
+        ValueError: if there are too few examples for one batch, or if the workers do not see the
             same checkpoints.
     """
     strategy = strategy or tf.distribute.get_strategy()
@@ -92,9 +94,9 @@ def train(
     with strategy.scope():
         optimizers = {loss: make_optimizer(recipe, model) for loss in task.losses}
         averages = Averages(model, recipe.average_decay) if recipe.average_decay else None
-        # Stock callbacks look for model.optimizer; fit() itself is never used.
+        # Keras callbacks read model.optimizer; fit() itself is never used.
         model.compile(optimizer=optimizers[task.loss])
-    # Not in the scope: the variables of fast copies hold nothing and need no mirrors.
+    # Outside the scope: the variables of fast copies hold no values and need no mirrors.
     validate = Validator(task, *validation_data, recipe, precision, strategy)
 
     progress = Progress()
@@ -142,7 +144,7 @@ def train(
                 means = loop.run_epoch(distribute(batches, strategy, recipe.batch_size), leaving)
                 figures = validate(averages)
             except tf.errors.UnknownError:
-                # A classifier's own Python code failed (a query), before it could change a weight.
+                # Python code of a classifier failed (a query), before the step changed a weight.
                 loop.checkpoints.save()
                 raise
             rate = float(model.optimizer.learning_rate.numpy())
@@ -163,7 +165,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Loop:
-    """What the steps of one run share."""
+    """The settings and the state that all steps of a run share."""
 
     task: Task
     recipe: Recipe
@@ -179,7 +181,7 @@ class _Loop:
         return self.recipe.epochs * self.steps_per_epoch
 
     def run_epoch(self, batches, leaving: Callable[[], bool]) -> dict[str, float]:
-        """Take the epoch's remaining steps; return the means over all of it.
+        """Take the epoch's remaining steps; return the means over the whole epoch.
 
         Raises:
             Preempted: if this process or another worker is `leaving`, after a save.
@@ -190,7 +192,7 @@ class _Loop:
             self.report.on_train_batch_begin(index)
             ending = self._take_step(images, labels, noise, leaving())
             self.report.on_train_batch_end(index, self._means(index + 1))
-            if index + 1 < self.steps_per_epoch:  # after the last, validation comes first
+            if index + 1 < self.steps_per_epoch:  # the last step is saved after validation
                 now = time.monotonic()
                 progress.seconds, began = progress.seconds + now - began, now
                 if ending:
@@ -208,11 +210,11 @@ class _Loop:
         self.checkpoints.save()
         raise Preempted(
             f"Told to end at step {self.progress.step} of {self.total}; saved in "
-            f"{self.checkpoints.folder}. The same command goes on from there."
+            f"{self.checkpoints.folder}. The same command resumes from there."
         )
 
     def _take_step(self, images, labels, noise, leaving: bool) -> bool:
-        """Take one step; return whether any worker is leaving, which all learn at the same one."""
+        """Take one step; return whether any worker is leaving. All learn it at the same step."""
         task, recipe, progress = self.task, self.recipe, self.progress
         step = progress.step
         if recipe.schedule != "constant":
@@ -238,7 +240,7 @@ class _Loop:
         values = {name: float(value) for name, value in sums.items()}
         if not math.isfinite(values["loss"]):
             raise TrainingError(
-                f"The loss is not finite at step {step}; the last checkpoint before it is kept in "
+                f"The loss is not finite at step {step}; the last good checkpoint is in "
                 f"{self.checkpoints.folder}. Try a lower learning rate or float32."
             )
         for name, value in values.items():
@@ -250,7 +252,7 @@ class _Loop:
 def _distributed_step(task, optimizers, batch_size, precision, strategy, averages):
     step = make_step(task, optimizers, batch_size, precision, averages)
 
-    # One graph a classifier: its index is a Python int.
+    # The index is a Python int, so each classifier gets its own graph.
     @tf.function
     def run(inputs: StepInputs, leaving, classifier: int):
         def replica_step(own: StepInputs):
@@ -263,13 +265,13 @@ def _distributed_step(task, optimizers, batch_size, precision, strategy, average
 
 
 def _check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
-    """Refuse workers that restored different checkpoints: their weights would differ for ever."""
+    """Raise ValueError if workers restored different checkpoints: their weights would differ."""
     index, workers = worker_index(strategy)
-    own = np.zeros(workers, np.int64)
-    own[index] = step
-    steps = sum_over_workers(strategy, own)
+    restored = np.zeros(workers, np.int64)
+    restored[index] = step
+    steps = sum_over_workers(strategy, restored)
     if len(set(steps)) > 1:
         raise ValueError(
-            f"The workers restored different steps, {steps.tolist()}: expected a workdir that all "
-            "of them see, a shared folder."
+            f"The workers restored different steps, {steps.tolist()}; expected one workdir that "
+            "all workers see, such as a shared folder."
         )

@@ -1,4 +1,4 @@
-"""The validation after each epoch: clean, and under PGD."""
+"""The validation after each epoch: clean accuracy, and accuracy under PGD."""
 
 from dataclasses import replace
 
@@ -19,14 +19,14 @@ VALIDATION_BATCH = 250
 
 
 class Validator:
-    """Measures the task on fixed validation examples, with a fixed random start.
+    """Measure the task on fixed validation examples, with a fixed random start.
 
     Args:
-        task: what is trained.
+        task: the trained task.
         images, labels: the validation examples.
         recipe: gives the number of PGD steps.
-        precision: "float32" or "bfloat16", of crafting; the score is in the model's own.
-        strategy: its workers share the batches, and all learn the same figures.
+        precision: "float32" or "bfloat16", for crafting. Scores use the model's own precision.
+        strategy: its workers share the batches, and all get the same metrics.
     """
 
     def __init__(
@@ -42,16 +42,17 @@ class Validator:
         self.loss = validated_loss(task)
         self.strategy = strategy
         self.defences, self.reconstructing = task.defences(), task.reconstructing()
-        # Each example's own, whatever the batch and the worker.
+        # An example's start does not depend on its batch or worker.
         self.starts = random_start(images, task.threat, 0) if task.threat else images
         self.crafting = [fast_copy(defence, precision) for defence in self.defences]
 
     def __call__(self, averages: Averages | None = None) -> dict[str, float]:
-        """Return val_accuracy, val_loss and, for a threat, val_robust_accuracy.
+        """Return val_accuracy, val_loss and, with a threat, val_robust_accuracy.
 
-        With averages, the same figures of the averaged weights as well, each name after AVERAGED.
-        val_loss is the training loss, but for a latent's, on the adversarial examples, or on the
-        clean ones where there is no threat. With several classifiers each figure is their mean.
+        With averages, also return the metrics of the averaged weights, with the prefix AVERAGED.
+        val_loss is the training loss without the latent term. It is measured on the adversarial
+        examples, or on the clean examples if there is no threat. With several classifiers, each
+        metric is the mean over them.
         """
         figures = self._figures()
         if averages is None:
@@ -91,16 +92,16 @@ class Validator:
 
 
 def validated_loss(task: Task) -> Loss:
-    """Return the training loss less the latent's, which is no reason to choose a model."""
+    """Return the training loss without its latent term, which should not decide between models."""
     return replace(task.loss, latent=0.0)
 
 
 def score_graph(logits_of, loss: Loss, reconstructing):
-    """Return score(x_adv, x, y) -> which are correct, bool [n], and the loss of each, [n]."""
+    """Return score(x_adv, x, y) -> (correct, bool [n]; loss of each example, [n])."""
 
     def score(x_adv, x, y):
         logits = logits_of(x_adv)
-        # Only the mse term needs the reconstruction; where it is unused it is not computed.
+        # Only the mse term needs the reconstruction. An unused one is not computed.
         reconstruction = reconstructing(x_adv, training=False) if reconstructing else None
         correct = tf.equal(tf.argmax(logits, axis=-1), y)
         return correct, loss(x, y, reconstruction, logits)

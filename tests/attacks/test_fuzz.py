@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 import zoo
 from keras_aaa.attacks import ATTACKS
-from keras_aaa.attacks._engine.norms import ONLY_NORM
+from keras_aaa.attacks._engine.preamble import norms_of
 from keras_aaa.evaluation import AutoAttack, PgdTest, autoattack, correct, survive_pgd
 from keras_aaa.evaluation.corruptions import survive_corruptions
 from keras_aaa.models import ARCHITECTURES, build, defend
-from keras_aaa.threat_model import NORMS, ThreatModel
+from keras_aaa.norms import NORMS
+from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Recipe
 
 CLASSES = 4
@@ -86,8 +87,8 @@ def targeted(name: str, labels) -> dict:
 @fuzz
 def test_attacks(name, batch, norm, eps):
     images, labels, wrong = batch
-    norm = ONLY_NORM.get(name, norm)
-    threat = ThreatModel(norm, eps)
+    norms = norms_of(ATTACKS[name])
+    threat = ThreatModel(norm if norm in norms else norms[0], eps)
 
     def run():
         extra = targeted(name, labels) | SETTINGS[name]
@@ -108,7 +109,7 @@ def test_settings_of_attacks(name, value, which):
         return
     setting = sorted(given_settings)[which % len(given_settings)]
     images, labels = np.full((2, 5, 5, 1), 0.5, "float32"), np.array([0, 1])
-    threat = ThreatModel(ONLY_NORM.get(name, "linf"), 0.1)
+    threat = ThreatModel(norms_of(ATTACKS[name])[0], 0.1)
     changed = given_settings | {setting: value} | targeted(name, labels)
     try:
         x_adv = ATTACKS[name](logits_of, images, labels, threat=threat, **changed)

@@ -23,6 +23,7 @@ def test_images_are_floats_in_the_unit_range_with_their_labels():
     assert labels.numpy().tolist() == data.first(data.load("mnist", "test"), 10)[1].numpy().tolist()
 
 
+@pytest.mark.slow
 def test_validation_is_no_part_of_train():
     train, validation = (
         [image.tobytes() for images, _ in batches.as_numpy_iterator() for image in images]

@@ -86,7 +86,7 @@ def test_result_json_is_complete_and_adds_up(finished):
     assert result["provenance"]["versions"]["tensorflow"] == tf.__version__
     assert result["threat"] == {"norm": "linf", "eps": 0.3}
     assert result["models"][NAME]["identity"]["recipe"]["epochs"] == 2
-    assert "training aaa_mnist_ce_mse" in result["seconds"]
+    assert f"training {NAME}" in result["seconds"]
     assert "workdir" not in result["command"]
 
 
@@ -128,10 +128,11 @@ def test_models_of_the_zoo_are_measured_without_training(tmp_path):
     assert (tmp_path / "training.png").exists()
 
 
+@pytest.mark.slow
 def test_a_classifier_beyond_the_paper_is_trained_and_measured_alone(tmp_path):
     code, out, err = run(
         tmp_path, "--recipe=smoke", "--loss=ce", "--classifiers=mnist_mixer", "--train_classifiers",
-        "--latent=8", "--width=4", "--epochs=1", "--train_examples=128", "--eval_examples=10",
+        "--latent=8", "--width=4", "--epochs=1", "--train_examples=64", "--eval_examples=4",
     )  # fmt: skip
     assert code == 0, err[-3000:]
     assert (tmp_path / "mnist_mixer" / "run.json").exists()
@@ -172,10 +173,8 @@ def test_a_finished_run_is_not_trained_again(finished):
 
 def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(finished, tmp_path):
     folder = tmp_path / NAME
-    for _ in range(2):  # killed twice, in the middle of an epoch
-        before = newest(folder)
-        started = start(tmp_path, *SMOKE, "--checkpoint_seconds=0")
-        started.kill_when(lambda before=before: newest(folder) not in (None, before))
+    started = start(tmp_path, *SMOKE, "--checkpoint_seconds=0")
+    started.kill_when(lambda: newest(folder) is not None)  # in the middle of an epoch
     assert not (tmp_path / "result.json").exists()
     code, _, err = run(tmp_path, *SMOKE, "--checkpoint_seconds=0")
     assert code == 0, err[-3000:]
@@ -201,7 +200,7 @@ def test_a_classifier_goes_on_from_its_weights_in_the_zoo(tmp_path):
 def test_the_encoder_is_trained_first(tmp_path):
     code, _, err = run(
         tmp_path, *SMOKE, "--encoder_epochs=1", "--epochs=1",
-        "--eval_examples=10",
+        "--eval_examples=4", "--train_examples=128",
     )  # fmt: skip
     assert code == 0, err[-3000:]
     first = json.loads((tmp_path / "encoder" / "run.json").read_text())

@@ -67,7 +67,7 @@ def test_a_server_of_another_model_is_refused(tmp_path):
         done = run(tmp_path, *FEW, "--ways=queries", f"--url={url}")
         server.shutdown()
     assert done.returncode == 2, done.stderr[-2000:]
-    assert "answers otherwise than mnist_fc" in done.stderr.splitlines()[-1]
+    assert "expected the model that --target names, mnist_fc" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("text", ["3", pytest.param("many", marks=pytest.mark.slow)])

@@ -13,8 +13,11 @@ pytest.importorskip("jax")
 
 FLAGS = [
     "--recipe=smoke",
-    "--eval_examples=20",
+    "--eval_examples=5",
     "--latent=16",
+    "--width=4",
+    "--train_examples=128",
+    "--validation_examples=20",
     "--epochs=1",
     "--classifiers=mnist_fc",
     "--train_classifiers",
@@ -37,17 +40,15 @@ def test_from_flags_to_cards(tmp_path):
     code, _, errors = aaa(f"--compiled={job}", f"--workdir={workdir}")
     assert code == 2 and "no result of mnist_fc yet" in errors
     subprocess.run([sys.executable, job / "run.py"], check=True, timeout=600, capture_output=True)
-    code, _, errors = aaa(f"--compiled={job}", f"--workdir={workdir}", "--seed=1")
-    assert code == 2 and "was exported with recipe" in errors
     code, _, errors = aaa(f"--compiled={job}", f"--workdir={workdir}")
     assert code == 0, errors
     command = json.loads((workdir / "result.json").read_text())["command"]
     assert "compiled" not in command  # where a result lies is no part of it
-    name = "aaa_mnist_ce_mse_ensemble"
+    name = "aaa_mnist_ce_mse_small_ensemble"
     card = zoo.info(name, root=workdir / "zoo")
     training = card.training
     assert training["executed_by"]["device"] and training["executed_by"]["jax"]
-    assert training["steps"] == 10 and isinstance(training["averaged"], bool)
+    assert training["steps"] == 2 and isinstance(training["averaged"], bool)
     assert training["recipe"]["epochs"] == 1 and len(training["history"]) == 1
     assert zoo.load(name, root=workdir / "zoo").count_params() == card.parameters
     code, _, errors = aaa(f"--compile_to={job}")

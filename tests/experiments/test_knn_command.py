@@ -6,8 +6,8 @@ import pytest
 
 from tests.helpers.commands import run
 
-FEW = ["--loss=ce_mse", "--bank_examples=2000", "--eval_examples=24", "--bpda_examples=12"]
-FEW += ["--square_examples=6", "--queries=10", "--precision=float32"]
+FEW = ["--loss=ce_mse", "--bank_examples=2000", "--eval_examples=12", "--bpda_examples=4"]
+FEW += ["--square_examples=3", "--queries=10", "--precision=float32"]
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def test_tables_9_and_10(options, tmp_path):
         assert rows[table, "clean", None]["paper"] == pytest.approx(paper)
         assert rows[table, "clean", None]["accuracy"] > 0.8
         assert rows[table, "pgd", 200]["accuracy"] <= rows[table, "pgd", 40]["accuracy"]
-        assert rows[table, "bpda", 40]["examples"] == 12
-        assert rows[table, "square", None]["examples"] == 6
+        assert rows[table, "bpda", 40]["examples"] == 4
+        assert rows[table, "square", None]["examples"] == 3
     for search in result["searches"]:
         assert search["queries"] == 10_000 and search["seconds"] > 0
         assert search["recall"] == 1 if search["search"] == "exact" else search["recall"] > 0.3

@@ -1,4 +1,4 @@
-"""experiments.report: what of the results reaches the README."""
+"""experiments.report: what of the results reaches the pages."""
 
 import json
 

@@ -62,14 +62,14 @@ def test_a_run_begins_with_a_narrower_models_weights(tmp_path):
 
 def test_an_encoder_that_has_learnt_nothing_is_not_frozen(tmp_path):
     recipe = dataclasses.replace(STILL, frozen_encoder=1)
-    with pytest.raises(ValueError, match="begins with nothing"):
+    with pytest.raises(ValueError, match="starts from random weights"):
         _train(tmp_path, None, ModelConfig("conv_autoencoder", {"width": 2}), recipe)
 
 
 @pytest.mark.parametrize(
     "architecture, message",
     [
-        (ModelConfig("conv_autoencoder", {"width": 1}), "narrow does not become"),
+        (ModelConfig("conv_autoencoder", {"width": 1}), "narrow cannot initialise"),
         (ModelConfig("conv_dense_autoencoder", {"width": 2}), "narrow is a conv_autoencoder"),
     ],
 )

@@ -1,6 +1,7 @@
 """Train ten steps on one and on two logical CPU devices; print the largest weight difference."""
 
 import dataclasses
+import sys
 import tempfile
 
 import keras
@@ -79,4 +80,5 @@ print("weights", difference(averaged, latent_weight=1.0, **dense))
 # Fourteen batch normalisations amplify rounding to 1e-3 in ten steps of Adam; with the weights
 # held still what is left are the batch statistics, which each replica alone would get wrong.
 still = dataclasses.replace(RECIPE, learning_rate=1e-8)
-print("statistics", difference(still, architecture="conv_autoencoder", width=2))
+if "--statistics" in sys.argv:
+    print("statistics", difference(still, architecture="conv_autoencoder", width=2))

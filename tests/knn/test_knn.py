@@ -186,7 +186,7 @@ def test_banks_that_do_not_fit(small_autoencoder, small_classifier, bank, monkey
     other = build("conv_dense_autoencoder", latent=8, width=4)
     with pytest.raises(ValueError, match="another autoencoder"):
         knn_defend(other, small_classifier, bank)
-    with pytest.raises(ValueError, match="images of 'mnist', expected those of 'fashion_mnist'"):
+    with pytest.raises(ValueError, match="expected images of 'fashion_mnist', got 'mnist'"):
         knn_defend(small_autoencoder, small_classifier, bank, K, dataset="fashion_mnist")
     with pytest.raises(ValueError, match="k: expected 1 to 300, got 301"):
         knn_defend(small_autoencoder, small_classifier, bank, EXAMPLES + 1)

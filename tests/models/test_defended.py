@@ -23,7 +23,7 @@ def test_defend_composes_and_shares_the_models(small_autoencoder, small_classifi
 def test_defend_names_the_shapes_that_do_not_fit(small_autoencoder):
     with pytest.raises(ValueError, match=r"\(32, 32, 3\).*\(28, 28, 1\)"):
         defend(small_autoencoder, build("dnn"))
-    with pytest.raises(ValueError, match="output of its input's shape"):
+    with pytest.raises(ValueError, match="output of the same shape"):
         defend(build("fc"), build("fc"))
     with pytest.raises(TypeError, match=r"expected a keras\.Model"):
         defend(small_autoencoder, lambda x: x)

@@ -133,7 +133,7 @@ def test_a_job_stands_before_the_classifier_that_it_trained(finished):
     classifier = small_classifier()
     classifier.set_weights(weights)
     identity["classifiers"] = {"classifier": "0" * 64}
-    with pytest.raises(ValueError, match="was trained before classifiers"):
+    with pytest.raises(ValueError, match="was trained with classifiers"):
         result(folder, "autoencoder", identity)
 
 

@@ -42,7 +42,7 @@ def test_losses_by_hand():
     np.testing.assert_allclose(swapped, ce + 2 * np.array([math.log(4), math.log(2)]), rtol=1e-5)
     with pytest.raises(ValueError, match="weights >= 0"):
         Loss(-1.0, 1.0)
-    with pytest.raises(ValueError, match="that of ce, mse or gce > 0"):
+    with pytest.raises(ValueError, match="and ce, mse or gce > 0"):
         Loss(0.0, 0.0, latent=1.0)
     with pytest.raises(ValueError, match="needs the latent's logits"):
         Loss(1.0, 0.0, latent=1.0)(images, labels, None, logits)
@@ -237,14 +237,15 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(threat, tmp_path, cap
         tiny_train(again, tmp_path)
 
 
-def test_two_replicas_train_as_one(tmp_path):
-    done = run(HELPERS / "replicas.py")
+@pytest.mark.parametrize("options", [(), pytest.param(("--statistics",), marks=pytest.mark.slow)])
+def test_two_replicas_train_as_one(options):
+    done = run(HELPERS / "replicas.py", *options)
     assert done.returncode == 0, done.stderr[-3000:]
     differences = dict(line.split() for line in done.stdout.splitlines())
     # One replica normalises by the fused kernel, two by Keras' operations, which round otherwise.
     limits = {"weights": 1e-5, "statistics": 1e-4}
-    assert set(differences) == set(limits)
-    assert all(float(differences[what]) < limits[what] for what in limits), differences
+    assert len(differences) == 1 + len(options)
+    assert all(float(value) < limits[what] for what, value in differences.items()), differences
 
 
 def test_too_few_examples_for_a_batch(small_classifier, tmp_path):

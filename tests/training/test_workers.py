@@ -76,7 +76,7 @@ def test_a_worker_that_never_comes_ends_the_others(tmp_path):
 
 
 def test_sigterm_saves_and_asks_for_a_restart(tmp_path):
-    options = ["--examples=480", "--epochs=6", "--checkpoint_seconds=1000"]
+    options = ["--examples=480", "--epochs=4", "--checkpoint_seconds=1000"]
     expected = alone(tmp_path, *options)
     run, out = tmp_path / "run", tmp_path / "out"
     command = [WORKER, "default", run, out, *options]
@@ -86,7 +86,7 @@ def test_sigterm_saves_and_asks_for_a_restart(tmp_path):
     process.send_signal(signal.SIGTERM)
     done = process.finish(timeout=60)
     assert done.returncode == RESTART
-    assert "The same command goes on from there" in done.stdout
+    assert "The same command resumes from there" in done.stdout
     assert commands.run(*command).returncode == 0
     assert difference(weights(expected), weights(out)) == 0
 

@@ -53,7 +53,7 @@ def needs_data_of(name):
 
 # All models and a thousand examples take an hour; one classifier and one defence tell in seconds
 # whether measuring itself has changed.
-FEW = [pytest.param(name, 60, id=f"{name}-60") for name in ("mnist_fc", "aaa_mnist_ce_mse")]
+FEW = [pytest.param(name, 10, id=f"{name}-10") for name in ("mnist_fc", "aaa_mnist_ce_mse")]
 MANY = [pytest.param(name, 1000, marks=pytest.mark.slow, id=f"{name}-1000") for name in NAMES]
 
 
@@ -76,7 +76,7 @@ def test_results_are_of_the_weights_that_the_zoo_has():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cards_and_results_agree(name):
-    """The README's tables and the cards come from the same measurements."""
+    """The tables of the pages and the cards come from the same measurements."""
     paths = [p for of in ("aaa", "revisiting") for p in report.RESULTS.glob(f"{of}_*.json")]
     results = [json.loads(p.read_text()) for p in paths]
     measured = [m for r in results for m in r.get("measurements", r.get("zoo"))]

@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import tarfile
 
 import numpy as np
@@ -114,7 +115,8 @@ def test_no_address_no_network_and_odd_addresses(remote, monkeypatch):
     assert cached(remote[0]) == []
 
 
-def _fetch(index_path, root, out):
+def _fetch(index_path, root, environment, out):
+    os.environ.update(environment)
     store.INDEX, store.ROOT = index_path, root
     out.put(store.find(NAME).folder().name)
 
@@ -125,7 +127,8 @@ def test_two_processes_fetching_at_once_both_succeed(remote, monkeypatch):
     out = context.Queue()
     with serve(tars) as (address, _):
         monkeypatch.setenv(URL_VARIABLE, address)
-        arguments = (tmp_path / "index.json", tmp_path / "not_here", out)
+        environment = {name: os.environ[name] for name in (URL_VARIABLE, CACHE_VARIABLE)}
+        arguments = (tmp_path / "index.json", tmp_path / "not_here", environment, out)
         processes = [context.Process(target=_fetch, args=arguments) for _ in range(2)]
         for process in processes:
             process.start()

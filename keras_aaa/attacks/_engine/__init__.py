@@ -1,1 +1,1 @@
-"""What every attack is made of: compiled graphs, the gradient loop, norms."""
+"""The parts of attacks: compiled graphs, argument checks, the gradient loop, Adam."""

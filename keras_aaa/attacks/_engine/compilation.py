@@ -1,4 +1,4 @@
-"""Compile an attack's graph once for each (model, attack, shape)."""
+"""Compile the graph of an attack once for each model, attack and shape."""
 
 import threading
 import weakref
@@ -13,15 +13,15 @@ _lock = threading.Lock()
 
 
 def compiled(model, build: Callable[..., Callable], *key) -> Callable:
-    """Return the tf.function of `build(defence)`, made at the first call for (model, build, key).
+    """Return the tf.function of `build(defence)`, cached by model, build and key.
 
     Args:
-        model: keras.Model, FastCopy, or another callable images -> logits.
-        build: takes the callable images -> logits, frozen, and returns nothing but graph code.
-        key: hashable settings that change the graph (not its tensor arguments).
+        model: keras.Model, FastCopy or another callable images -> logits.
+        build: takes the frozen callable images -> logits and returns a function of tensors.
+        key: hashable settings that are constants of the graph.
     """
     name = (build, *key)
-    with _lock:  # two threads that ask at once get the same function
+    with _lock:  # so that two threads get the same function
         functions = _functions.setdefault(model, {})
         if name not in functions:
             functions[name] = _function(weakref.ref(model), build, key)
@@ -31,7 +31,7 @@ def compiled(model, build: Callable[..., Callable], *key) -> Callable:
 def _function(reference: weakref.ref, build: Callable[..., Callable], key: tuple) -> Callable:
     @tf.function(reduce_retracing=True)
     def run(*tensors):
-        # A weak reference: the cache must not keep the model that is its key alive.
+        # A weak reference, so that the cache does not keep its key, the model, alive.
         return build(freeze(reference()), *key)(*tensors)
 
     return run

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_aaa.threat_model import ThreatModel
+from keras_aaa.norms import Norm, project
 
 # images [n, h, w, c] -> (loss [n], logits [n, classes])
 Loss = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -15,16 +15,16 @@ Rule = Callable[..., tuple[tf.Tensor, object]]
 def loss_and_gradient(loss: Loss, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Return loss [n], logits [n, classes] and the gradient of the summed loss, shaped as x."""
 
-    # A function of its own, not inlined into a loop: TensorFlow replaces the gradient of max
-    # pooling by oneDNN's (ten times as fast) only where it meets the pooling first, and in the
-    # cycle of an inlined loop that depends on chance.
+    # A separate function that is not inlined into the loop. TensorFlow replaces the gradient of max
+    # pooling by oneDNN's, which is ten times as fast, only if it visits the pooling first; in an
+    # inlined loop that order is not certain.
     @tf.function(experimental_attributes={"_noinline": True}, autograph=False)
     def differentiated(x):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             values, logits = loss(x)
             total = tf.reduce_sum(values)
-        # A defence without a gradient (rounding, say) has one of zeros; the sanity checks say so.
+        # A defence without a gradient (rounding, for example) gets zeros; the sanity checks warn.
         gradient = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return values, logits, gradient
 
@@ -36,25 +36,25 @@ def ascend(
     x: tf.Tensor,
     start: tf.Tensor,
     *,
-    threat: ThreatModel,
+    norm: Norm,
+    eps,
     steps,
     rule: Rule,
     state=(),
-    eps=None,
 ):
-    """Move from `start` up the loss for `steps` steps, projecting onto the ball after each.
+    """Ascend the loss for `steps` steps from `start`, projecting onto the ball after each.
 
     Graph code: call it inside a tf.function.
 
     Args:
         loss: see Loss.
-        x: the clean images, the ball's centres.
-        start: where to begin, inside the ball.
-        threat: the ball.
+        x: the clean images, the centres of the balls.
+        start: the first iterate, inside the ball.
+        norm: the ball's.
+        eps: the ball's radius, a number or a scalar tensor.
         steps: int or int32 tensor.
         rule: see Rule; the gradient, loss and logits are those at x_adv.
-        state: whatever the rule carries from step to step (a nest of tensors).
-        eps: scalar tensor in place of the ball's radius, or None.
+        state: what the rule carries from step to step, a nest of tensors.
 
     Returns:
         The last iterate [n, h, w, c], inside the ball, and the last state.
@@ -63,9 +63,9 @@ def ascend(
     def body(step, x_adv, state):
         values, logits, gradient = loss_and_gradient(loss, x_adv)
         x_adv, state = rule(step, x_adv, gradient, values, logits, state)
-        return step + 1, threat.project(x_adv, x, eps), state
+        return step + 1, project(x_adv, x, norm, eps), state
 
-    # One iteration at a time: each needs the last one's result, and buffers for more cost time.
+    # One iteration at a time, since each needs the result of the one before it.
     return tf.while_loop(
         lambda step, *_: step < steps,
         body,

@@ -1,4 +1,4 @@
-"""Trainings compiled ahead of time, which run on machines that have JAX and no TensorFlow."""
+"""Training compiled ahead of time, for machines with JAX and without TensorFlow."""
 
 from keras_aaa.training.compiled.export import export_training
 from keras_aaa.training.compiled.job import Job, result

@@ -1,4 +1,4 @@
-"""One training as files: its step and its validation compiled, its first state, its settings."""
+"""Export a training to files: compiled step and validation, initial state and settings."""
 
 import dataclasses
 import gzip
@@ -31,20 +31,20 @@ def export_training(
 ) -> dict:
     """Write a training into a job's sub-folder: training.json and the compiled modules.
 
-    The arrays that it begins with go into the job's folder "arrays".
-
-    The step is the one that `train` takes, made by the same code.
+    The initial arrays go into the job's folder "arrays". The step comes from the same code as the
+    step of `train`.
 
     Args:
-        task: what to train.
+        task: the task to train.
         recipe: the hyperparameters; its batch size is compiled in.
-        folder: made if it is not there.
-        precision: "float32" or "bfloat16" (the trained model built under mixed_bfloat16).
-        fresh: whether the trained model begins at random. Its large kernels are then drawn where
-            the job runs, evenly between bounds that give them their present variance.
+        folder: the sub-folder; created if missing.
+        precision: "float32" or "bfloat16". For "bfloat16", build the trained model under
+            mixed_bfloat16.
+        fresh: whether the trained model starts from random weights. The job then draws its large
+            kernels itself, from uniform distributions with the kernels' present variance.
 
     Returns:
-        What training.json holds.
+        The content of training.json.
 
     Raises:
         ValueError: if JAX is not installed.
@@ -65,7 +65,7 @@ def export_training(
     def write(stem: str, module: Module) -> dict:
         versions.add(module.version)
         path = folder / f"{stem}.stablehlo.gz"
-        # No time in the file: the same module has the same hash.
+        # Without a time in the file, the same module always has the same hash.
         path.write_bytes(gzip.compress(module.artifact, mtime=0))
         return {"file": path.name, "takes": module.takes, "gives": module.gives}
 
@@ -101,10 +101,10 @@ def export_training(
 
 
 def save_arrays(folder: Path, arrays: list[np.ndarray]) -> str:
-    """Write arrays to an .npz file that is named by their hash; return its path in the job.
+    """Write arrays to an .npz file named by their hash; return its path in the job.
 
-    What loses nothing by it is stored in float16. Trainings that begin with the same arrays, or
-    stand before the same classifier, share a file.
+    Arrays that lose nothing are stored in float16. Trainings with the same initial arrays, or with
+    the same frozen classifier, share a file.
     """
     stored = [shrunk(array) for array in arrays]
     path = folder / f"{weights_hash(stored)[:16]}.npz"
@@ -119,10 +119,10 @@ def _step(step, optimizers, recipe: Recipe, shape, state, classifier: int) -> Mo
     number, whole = tf.TensorSpec(()), tf.TensorSpec((), tf.int32)
 
     def run(*inputs):
-        *own, rate = inputs
+        *step_inputs, rate = inputs
         for optimizer in optimizers.values():
             optimizer.learning_rate = rate
-        sums = step(StepInputs(*own), classifier)
+        sums = step(StepInputs(*step_inputs), classifier)
         return [sums["loss"], sums["accuracy"]]
 
     inputs = [image, label, image, number, number, whole, number, number]
@@ -130,8 +130,8 @@ def _step(step, optimizers, recipe: Recipe, shape, state, classifier: int) -> Mo
 
 
 def _validation(task: Task, index: int, recipe: Recipe, precision, shape, variables) -> Module:
-    """Of a batch: which are correct clean and under PGD, and the losses that val_loss adds up."""
-    # Of the training's batch size: a GPU's compiler then tunes its convolutions once for both.
+    """Return the validation of a batch: correct clean, correct under PGD, losses for val_loss."""
+    # With the training's batch size, a GPU's compiler tunes its convolutions once for both.
     size = min(recipe.batch_size, recipe.validation_examples)
     image, label = tf.TensorSpec((size, *shape)), tf.TensorSpec((size,), tf.int64)
     defence, threat = task.defences()[index], task.threat
@@ -155,7 +155,7 @@ def _validation(task: Task, index: int, recipe: Recipe, precision, shape, variab
 
 
 def _starts(state, fresh: bool) -> tuple[list[dict], list[np.ndarray]]:
-    """What each variable begins with: zeros, an array by its index, or a draw by its bound."""
+    """Return each variable's start: zeros, an array by its index, or a draw by its bound."""
     described: list[dict] = []
     arrays: list[np.ndarray] = []
     known: dict[bytes, dict] = {}
@@ -163,7 +163,7 @@ def _starts(state, fresh: bool) -> tuple[list[dict], list[np.ndarray]]:
         value = np.asarray(variable)
         start: dict = {"shape": list(value.shape), "dtype": value.dtype.name}
         if value.any():
-            # Averages begin with the same arrays as what they are averages of.
+            # Averages start with the same arrays as the averaged variables.
             content = value.tobytes()
             if content not in known:
                 if fresh and value.ndim > 1 and value.size >= SMALL:

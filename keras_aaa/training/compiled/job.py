@@ -1,4 +1,4 @@
-"""The folder of a job: trainings to run elsewhere, written here, and their results, read here."""
+"""Write a job folder with trainings for another machine, and read their results."""
 
 import json
 import shutil
@@ -17,43 +17,44 @@ SCRIPTS = ("run.py", "job_files.py", "job_loop.py", "job_steps.py", "job_trainin
 
 
 class Job:
-    """A job folder that is being written.
+    """A new job folder.
 
     Args:
-        folder: must not be there yet, or be empty.
+        folder: the job folder; must be missing or empty.
         dataset, data_dir: as for keras_aaa.data.load.
 
     Raises:
-        ValueError: if the folder holds something, or JAX is not installed.
+        ValueError: if the folder is not empty, or JAX is not installed.
     """
 
     def __init__(self, folder: Path, dataset: str, data_dir: str | None = None):
         check_jax()
         if folder.exists() and any(folder.iterdir()):
-            raise ValueError(f"{folder}: expected a new folder for the job; it holds something.")
+            raise ValueError(f"{folder}: expected a new folder for the job; this one is not empty.")
         self.folder, self._dataset, self._data_dir = folder, dataset, data_dir
         self._trainings: list[dict] = []
 
     def add(self, name: str, identity: dict, classifiers: Sequence[tuple]) -> None:
-        """Enter a training that export_training has written into the folder.
+        """Add a training that export_training has written into the folder.
 
         Args:
-            name: its folder's.
-            identity: what tells this run from others, for `result`.
-            classifiers: (name, model, whether the job itself trains it before) of each frozen one.
+            name: the name of the training's folder.
+            identity: the settings that distinguish this run from others, for `result`.
+            classifiers: (name, model, whether the job itself trains it first) of each frozen
+                classifier.
         """
         entries = []
         for classifier, model, trained_here in classifiers:
             arrays = [np.asarray(v) for v in model.variables]
             file = None if trained_here else save_arrays(self.folder / "arrays", arrays)
-            places = {id(v): index for index, v in enumerate(model.variables)}
+            indices = {id(v): index for index, v in enumerate(model.variables)}
             entries.append(
                 {
                     "name": classifier,
                     "file": file,
                     "shapes": [list(array.shape) for array in arrays],
                     "dtypes": [array.dtype.name for array in arrays],
-                    "weights": [places[id(v)] for v in model.weights],
+                    "weights": [indices[id(v)] for v in model.weights],
                 }
             )
         self._trainings.append({"name": name, "identity": identity, "classifiers": entries})
@@ -74,15 +75,15 @@ class Job:
         (self.folder / "job.json").write_text(json.dumps(job, indent=1))
 
     def _write_examples(self) -> int:
-        """Write the images that the trainings take, as the data set stores them.
+        """Write the images that the trainings need, encoded as in the data set.
 
         Returns:
-            How many of them, the first, are the training split's.
+            The number of training images, which come first.
         """
         parts = []
         for split in ("train", "validation"):
-            wanted = [self._recipe(each["name"])[f"{split}_examples"] for each in self._trainings]
-            count = max(wanted) if all(wanted) else None  # 0 stands for all
+            sizes = [self._recipe(each["name"])[f"{split}_examples"] for each in self._trainings]
+            count = max(sizes) if all(sizes) else None  # 0 stands for all
             images, labels = data.encoded(self._dataset, split, self._data_dir)
             parts.append((images[:count], labels[:count]))
         images = [image for part, _ in parts for image in part]
@@ -101,43 +102,43 @@ class Job:
 
 
 def result(folder: Path, name: str, identity: dict) -> tuple[list[np.ndarray], dict]:
-    """Return the weights that a job's training ended with, and what is known of its run.
+    """Return the final weights of a job's training, and the description of its run.
 
     Args:
-        folder: the job's.
-        name: of the training.
-        identity: of the run that takes the result: as when the job was written, but for the
-            hashes of classifiers, which are compared with those that were in fact used.
+        folder: the job's folder.
+        name: the training's name.
+        identity: the identity of the run that takes the result. It must equal the identity in the
+            job. Only the hashes of classifiers are compared with the classifiers that were used.
 
     Returns:
         The published model's weights, in the order that set_weights takes, float32; and the
         result's description: progress, averaged, device, jax and so on.
 
     Raises:
-        ValueError: if there is no result, or it is of other files, settings or classifiers.
+        ValueError: if there is no result, or it has other files, settings or classifiers.
     """
     job, job_hash = read_job(folder)
     identity = json.loads(json.dumps(identity))  # tuples become lists, as the job's have
     entries = {entry["name"]: entry for entry in job["trainings"]}
     if name not in entries:
         raise Problem(f"{folder}: expected a job that trains {name}; has {', '.join(entries)}.")
-    own = entries[name]["identity"]
-    for key in sorted((own.keys() | identity.keys()) - {"classifiers"}):
-        if own.get(key) != identity.get(key):
+    exported = entries[name]["identity"]
+    for key in sorted((exported.keys() | identity.keys()) - {"classifiers"}):
+        if exported.get(key) != identity.get(key):
             raise Problem(
-                f"{folder}: {name} was exported with {key} {own.get(key)!r}; the command says "
+                f"{folder}: {name} was exported with {key} {exported.get(key)!r}; the command says "
                 f"{identity.get(key)!r}."
             )
-    found = read_arrays(folder / "result" / name / "weights")
-    if found is None:
+    saved = read_arrays(folder / "result" / name / "weights")
+    if saved is None:
         raise Problem(f"{folder}: no result of {name} yet; run python {folder}/run.py first.")
-    arrays, about = found
+    arrays, about = saved
     if about["job"] != job_hash:
         raise Problem(f"{folder}: the result of {name} was made by another job's files.")
     if about["classifiers"] != identity["classifiers"]:
         raise Problem(
-            f"{folder}: {name} was trained before classifiers {about['classifiers']}, the command "
-            f"takes {identity['classifiers']}."
+            f"{folder}: {name} was trained with classifiers {about['classifiers']}; the command "
+            f"has {identity['classifiers']}."
         )
     published = json.loads((folder / name / "training.json").read_text())["published"]
     return [arrays[index].astype(np.float32) for index in published], about

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-PIECE = 16 * 2**20  # bytes of a file of a state or a result, at most
+PIECE = 16 * 2**20  # largest file of a state or a result, in bytes
 
 
 class Problem(ValueError):
-    """Something that a person can mend, in one line."""
+    """An error that the user can fix; its message has one line."""
 
 
 def digest(data: bytes) -> str:
@@ -22,7 +22,7 @@ def digest(data: bytes) -> str:
 
 
 def read_job(folder: Path) -> tuple[dict, str]:
-    """Return the job and its hash; every file must be the one that the job was written with."""
+    """Return the job and its hash; every file must match its hash in job.json."""
     path = folder / "job.json"
     if not path.is_file():
         raise Problem(f"{folder}: expected a job folder with a job.json; copy the whole folder.")
@@ -36,20 +36,20 @@ def read_job(folder: Path) -> tuple[dict, str]:
 
 
 def write_arrays(folder: Path, arrays: Sequence, about: dict, shrink: bool = False) -> None:
-    """Replace a folder by arrays in pieces and a JSON file; a reader sees the old or the new.
+    """Replace a folder with arrays in pieces and a JSON file; readers see the old or the new one.
 
     Args:
-        folder: made or replaced.
-        arrays: in the order that they will be read in.
-        about: what the JSON file tells besides.
-        shrink: whether to store as float16 what loses nothing by it, as rounded kernels.
+        folder: the folder to create or replace.
+        arrays: the arrays, in the order in which they are read.
+        about: further content of the JSON file.
+        shrink: whether to store arrays as float16 if they lose nothing, such as rounded kernels.
     """
     arrays = [shrunk(a) if shrink else a for a in map(np.asarray, arrays)]
     data = b"".join(array.tobytes() for array in arrays)
     types = [[list(array.shape), array.dtype.name] for array in arrays]
     fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    for left in (fresh, old):
-        remove(left)
+    for leftover in (fresh, old):
+        remove(leftover)
     fresh.mkdir(parents=True)
     for index, begin in enumerate(range(0, len(data), PIECE)):
         (fresh / f"piece_{index:03}").write_bytes(data[begin : begin + PIECE])
@@ -69,9 +69,9 @@ def remove(folder: Path) -> None:
 
 
 def read_arrays(folder: Path) -> tuple[list[np.ndarray], dict] | None:
-    """Return what write_arrays wrote, or None if there is nothing."""
+    """Return the arrays and the JSON file from write_arrays, or None if there are none."""
     old = folder.with_name(folder.name + ".old")
-    folder = folder if folder.exists() else old  # broken off between the two renames
+    folder = folder if folder.exists() else old  # interrupted between the two renames
     if not (folder / "about.json").is_file():
         return None
     about = json.loads((folder / "about.json").read_text())
@@ -87,19 +87,19 @@ def read_arrays(folder: Path) -> tuple[list[np.ndarray], dict] | None:
 
 
 def load_arrays(path: Path, dtypes) -> list[np.ndarray]:
-    """Read an .npz file's arrays in order; what was stored as float16 gets its own type again."""
+    """Read an .npz file's arrays in order, and restore the dtypes of arrays stored as float16."""
     with np.load(path) as file:
         return [file[f"arr_{i}"].astype(dtype) for i, dtype in enumerate(dtypes)]
 
 
 def load_examples(folder: Path, train: int) -> dict[str, np.ndarray]:
-    """Decode the images to 8 bits: {train, train_labels, validation, validation_labels}.
+    """Return train, train_labels, validation and validation_labels; images decode to 8 bits.
 
     Args:
-        folder: the job's.
-        train: how many of the images, the first, are the training split's.
+        folder: the job's folder.
+        train: the number of training images, which come first.
     """
-    from PIL import Image  # who reads results alone need not have it
+    from PIL import Image  # reading results does not need it
 
     with np.load(folder / "examples" / "index.npz") as index:
         ends, labels = index["ends"], index["labels"]
@@ -121,7 +121,7 @@ def load_examples(folder: Path, train: int) -> dict[str, np.ndarray]:
 
 
 def shrunk(array: np.ndarray) -> np.ndarray:
-    """Return an array as float16 where that loses nothing; the rest as it is."""
+    """Return an array as float16 if that loses nothing, and otherwise unchanged."""
     if array.dtype != np.float32:
         return array
     with np.errstate(over="ignore"):
@@ -130,11 +130,13 @@ def shrunk(array: np.ndarray) -> np.ndarray:
 
 
 def rounded(array: np.ndarray, round_from: int) -> np.ndarray:
-    """Return a kernel rounded to float16, in its own type, as the zoo rounds; the rest as it is.
+    """Return a large kernel rounded to float16 as in the zoo, in its own dtype.
+
+    Other arrays, and kernels beyond float16's range, are returned unchanged.
 
     Args:
         array: a weight.
-        round_from: kernels with fewer entries stay as they are.
+        round_from: kernels with fewer entries stay unchanged.
     """
     if array.dtype != np.float32 or array.ndim < 2 or array.size < round_from:
         return array

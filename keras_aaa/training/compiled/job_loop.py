@@ -1,4 +1,4 @@
-"""The loop of one training: its time, its progress, its result. Copied into each job folder."""
+"""The loop of one training: its timing, progress and result. Copied into each job folder."""
 
 import math
 import time
@@ -11,36 +11,36 @@ from job_files import Problem, read_arrays, rounded, weights_hash, write_arrays
 from job_steps import planned_settings
 from job_training import Training
 
-CALL_SECONDS = 2.0  # of steps between two looks at the clock
-LINE_SECONDS = 5.0  # between lines of progress
-VALIDATION_SHARE = 0.05  # of the time, at most, but for the last epoch's
-PROBE_SECONDS = 0.5  # of steps, to time them
+CALL_SECONDS = 2.0  # of steps between two checks of the time
+LINE_SECONDS = 5.0  # between printed lines of progress
+VALIDATION_SHARE = 0.05  # largest share of the time, without the last epoch's
+PROBE_SECONDS = 0.5  # of steps in one timing
 
 
 class OutOfTime(Exception):
-    """The seconds of this call are over; the state is saved."""
+    """The time of this call is over; the state is saved."""
 
 
 @dataclass
 class Progress:
-    """Where a training stands, and how many epochs were fitted into the time."""
+    """The progress of a training, and the number of epochs that fit into the time."""
 
     epochs: int
     validate_every: int  # epochs
     step: int = 0
-    since_validation: int = 0  # steps
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])  # losses, correct: of these
+    since_validation: int = 0  # steps that `sums` covers
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])  # losses, correct
     history: list[dict] = field(default_factory=list)
     seconds: float = 0.0
 
 
 class Loop:
-    """A training on its way.
+    """One training in progress.
 
     Args:
-        training: compiled.
-        about: what states and results say of the job and the machine.
-        save_seconds: time between saved states.
+        training: the compiled training.
+        about: facts about the job and the machine, for saved states and results.
+        save_seconds: seconds between saved states.
     """
 
     def __init__(self, training: Training, about: dict, save_seconds: float):
@@ -53,7 +53,7 @@ class Loop:
         if saved:
             if saved[1]["job"] != about["job"]:
                 raise Problem(
-                    f"{training.out}: the state of another job; move it away, or give --result."
+                    f"{training.out}: the state of another job; move it away, or change --result."
                 )
             self.state, self.begun = saved[0], True
             self.progress = Progress(**saved[1]["progress"])
@@ -61,23 +61,23 @@ class Loop:
     # Time
 
     def measure(self) -> None:
-        """Measure the seconds of an early step, of a late one, and of a validation."""
+        """Measure the seconds of an early step, of a late step and of a validation."""
         training, state = self.training, self.training.first_state()
         last = self.recipe.epochs * self.each - 1
         self.step_seconds = [self._probe(state, step) for step in (0, last)]
         variables = training.put(training.own(state))
-        for _ in range(2):  # the first loads kernels
+        for _ in range(2):  # the first call loads kernels
             began = time.monotonic()
             training.validate(variables)
             self.validation_seconds = time.monotonic() - began
         self.validation_seconds *= 2 if training.spec.averaged else 1
 
     def report_times(self) -> None:
-        """Print what was measured."""
+        """Print the measured times."""
         early, late = (self.recipe.batch_size / seconds for seconds in self.step_seconds)
         print(
-            f"{self.training.name}: {early:.0f} images a second, {late:.0f} in the run's last "
-            f"part; {self.seconds_for(self.recipe.epochs):.0f} s for its {self.recipe.epochs} "
+            f"{self.training.name}: {early:.0f} images a second, {late:.0f} in the last part of "
+            f"the run; {self.seconds_for(self.recipe.epochs):.0f} s for its {self.recipe.epochs} "
             f"epochs; a validation takes {self.validation_seconds:.2f} s.",
             flush=True,
         )
@@ -94,18 +94,18 @@ class Loop:
         return seconds / counted
 
     def seconds_for(self, epochs: int) -> float:
-        """Return how long so many epochs take, validations included."""
+        """Return the seconds that `epochs` epochs take, including validations."""
         total = epochs * self.each
         early = math.ceil(min(self.recipe.late_from, 1.0) * total)
         seconds = early * self.step_seconds[0] + (total - early) * self.step_seconds[1]
         return seconds * (1 + VALIDATION_SHARE) + self.validation_seconds
 
     def plan(self, fraction: float = 1.0) -> int:
-        """Return the epochs of a schedule: that fraction of the recipe's, one at the least."""
+        """Return this fraction of the recipe's epochs, at least one."""
         return max(1, int(fraction * self.recipe.epochs))
 
     def seconds_left(self, fraction: float) -> float:
-        """Return how long the training takes from here, with that fraction of its epochs."""
+        """Return the seconds left for the training, with this fraction of the recipe's epochs."""
         if not self.begun:
             return self.seconds_for(self.plan(fraction))
         part = self.progress.step / (self.progress.epochs * self.each)
@@ -114,15 +114,15 @@ class Loop:
     # Training
 
     def train(self, fraction: float, deadline: float) -> None:
-        """Take the steps that are left, and write the result.
+        """Take the remaining steps and write the result.
 
         Args:
-            fraction: of the recipe's epochs; a saved state goes on with its own schedule.
-            deadline: on time.monotonic's clock.
+            fraction: fraction of the recipe's epochs. A saved state keeps its own schedule.
+            deadline: in seconds of time.monotonic.
 
         Raises:
             OutOfTime: if the deadline comes first; the state is saved.
-            Problem: if the loss is not finite or training collapsed; the last state is kept.
+            Problem: if the loss is not finite or training collapsed; the last saved state remains.
         """
         training = self.training
         if not self.begun:

@@ -1,4 +1,4 @@
-"""What a job computes on the device: training steps and validation. Copied into each job folder."""
+"""The training steps and the validation of a job on the device. Copied into each job folder."""
 
 import dataclasses
 import gzip
@@ -12,11 +12,11 @@ from jax import export, lax, random
 
 
 def module(folder: Path, described: dict, platform: str | None = None):
-    """Return a compiled module as a function that JAX traces; zeros stand for what it ignores.
+    """Return a compiled module as a function that JAX traces; it gets zeros for ignored arguments.
 
     Args:
-        folder: the training's.
-        described: the module in training.json.
+        folder: the training's folder.
+        described: the module's entry in training.json.
         platform: "cpu", "cuda", "rocm" or "tpu"; None for the one that JAX runs on.
     """
     takes, gives = (
@@ -26,7 +26,7 @@ def module(folder: Path, described: dict, platform: str | None = None):
     artifact = gzip.decompress((folder / described["file"]).read_bytes())
 
     def same_types(*arguments):
-        return tuple(jnp.zeros(given.shape, given.dtype) for given in gives)
+        return tuple(jnp.zeros(each.shape, each.dtype) for each in gives)
 
     exported = dataclasses.replace(
         export.export(jax.jit(same_types), platforms=[platform] if platform else None)(*takes),
@@ -35,7 +35,7 @@ def module(folder: Path, described: dict, platform: str | None = None):
     )
 
     def call(*arguments):
-        ignored = [jnp.zeros(taken.shape, taken.dtype) for taken in takes[len(arguments) :]]
+        ignored = [jnp.zeros(each.shape, each.dtype) for each in takes[len(arguments) :]]
         return exported.call(*arguments, *ignored)
 
     return call
@@ -44,14 +44,13 @@ def module(folder: Path, described: dict, platform: str | None = None):
 def steps_function(spec, modules, sharding, loops: bool):
     """Return steps(state, n, table, frozen, images, labels) -> (state, sums of loss and accuracy).
 
-    It takes n steps from table["first"] on, with the settings that planned_settings put into the
-    table.
+    It takes n steps from table["first"] on. The table has the settings from planned_settings.
 
     Args:
-        spec: of the training, as job_training makes it.
-        modules: the step before each frozen classifier, or the only one.
-        sharding: of a batch, over the devices.
-        loops: whether the loop runs on the device; else a call takes one step.
+        spec: the training's description, which job_training makes.
+        modules: one step for each frozen classifier, or a single step.
+        sharding: how a batch is divided over the devices.
+        loops: whether the loop runs on the device. If not, a call takes one step.
     """
     recipe, size, states = spec.recipe, spec.recipe.batch_size, len(spec.state)
     key = random.key(recipe.seed)
@@ -59,7 +58,7 @@ def steps_function(spec, modules, sharding, loops: bool):
     def augmented(x, step):
         step_key = random.fold_in(random.fold_in(key, 1), step)
         shift_key, flip_key, noise_key = random.split(step_key, 3)
-        if recipe.shift:  # as in train(): the mirror image comes in at the borders
+        if recipe.shift:  # as in train(): the borders are padded with the mirror image
             s = recipe.shift
             padded = jnp.pad(x, ((0, 0), (s, s), (s, s), (0, 0)), mode="reflect")
             corners = random.randint(shift_key, (size, 2), 0, 2 * s + 1)
@@ -106,10 +105,10 @@ def steps_function(spec, modules, sharding, loops: bool):
 
         def body(index, carry):
             state, sums = carry
-            state, found = one(index, state, table, orders, frozen, images, labels)
-            return state, sums + found
+            state, step_sums = one(index, state, table, orders, frozen, images, labels)
+            return state, sums + step_sums
 
-        # Not lax.scan: the number of steps is an argument, so that one executable serves all.
+        # Not lax.scan: the number of steps is an argument, so one executable serves every number.
         return lax.fori_loop(0, n, body, (state, jnp.zeros(2)))
 
     def single(state, n, table, frozen, images, labels):
@@ -121,7 +120,7 @@ def steps_function(spec, modules, sharding, loops: bool):
 def planned_settings(
     spec, length: int, step: int, epochs: int, val_losses
 ) -> dict[str, np.ndarray]:
-    """Return what the schedule gives for `length` steps from `step` on, an array a setting."""
+    """Return the scheduled settings of `length` steps from `step` on, one array per setting."""
     recipe, total = spec.recipe, epochs * spec.steps_per_epoch
     rows = []
     for k in range(step, step + length):
@@ -145,7 +144,7 @@ def planned_settings(
 
 
 def validation_function(spec, run, loops: bool):
-    """Return validate(variables, frozen, images, labels) -> sums: clean, under PGD, of losses.
+    """Return validate(variables, frozen, images, labels) -> sums: correct clean, under PGD, loss.
 
     Args:
         spec, loops: as for steps_function.
@@ -156,12 +155,14 @@ def validation_function(spec, run, loops: bool):
 
     def validate(variables, fixed, images, labels):
         def add(index, sums):
-            own = index * size + jnp.arange(size)
-            picked = own % count  # the last batch is filled up by the first examples
+            places = index * size + jnp.arange(size)
+            picked = places % count  # the first examples fill up the last batch
             x = images[picked].astype(jnp.float32) / 255
             noise = random.uniform(random.fold_in(key, index), x.shape, jnp.float32, -1.0, 1.0)
-            found = run(x, labels[picked], noise, *variables, *fixed)[:3]
-            return sums + jnp.stack([jnp.sum(jnp.where(own < count, each, 0)) for each in found])
+            scores = run(x, labels[picked], noise, *variables, *fixed)[:3]
+            return sums + jnp.stack(
+                [jnp.sum(jnp.where(places < count, each, 0)) for each in scores]
+            )
 
         batches, sums = -(-count // size), jnp.zeros(3)
         if loops:

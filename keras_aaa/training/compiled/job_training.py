@@ -16,12 +16,12 @@ LONGEST_CALL = 1024  # steps
 
 
 class Training:
-    """A model to train as the job's folder describes it.
+    """A model to train, as the job's folder describes it.
 
     Args:
-        folder: the job's.
-        entry: the training's in job.json.
-        train_examples: of the job.
+        folder: the job's folder.
+        entry: the training's entry in job.json.
+        train_examples: number of training examples in the job.
         result: the folder of all results.
         mesh: the devices, along an axis "batch".
     """
@@ -38,7 +38,7 @@ class Training:
             steps_per_epoch=examples // recipe.batch_size,
             validation_batch=about["modules"]["validation"][0]["takes"][0][0][0],
         )
-        # XLA's loops on a CPU use one thread: there each step is a call of its own.
+        # On a CPU, XLA's loops use one thread, so each step is a separate call there.
         self.loops = jax.default_backend() != "cpu"
         self.table_steps = min(self.spec.steps_per_epoch, LONGEST_CALL) if self.loops else 1
         self.everywhere = NamedSharding(mesh, PartitionSpec())
@@ -47,31 +47,31 @@ class Training:
         if _numbers(about["stablehlo"]) > _numbers(newest):
             raise Problem(
                 f"{self.name}: written in StableHLO {about['stablehlo']}; JAX {jax.__version__} "
-                f"reads {newest} at the most. Install a newer JAX here, or write the job with an "
-                "older one."
+                f"reads {newest} or older. Install a newer JAX here, or write the job with an "
+                "older JAX."
             )
         if recipe.batch_size % mesh.size:
             raise Problem(
                 f"{self.name}: its batches of {recipe.batch_size} cannot be divided among "
-                f"{mesh.size} devices; give --devices."
+                f"{mesh.size} devices; set --devices to a divisor of {recipe.batch_size}."
             )
 
     def finished(self, job_hash: str) -> bool:
-        """Return whether its result lies in the folder of results.
+        """Return whether the training's result is in the folder of results.
 
         Raises:
-            Problem: if it is another job's.
+            Problem: if the result is another job's.
         """
-        found = read_arrays(self.out / "weights")
-        if found and found[1]["job"] != job_hash:
-            raise Problem(f"{self.out}: another job's result; move it away, or give --result.")
-        return found is not None
+        saved = read_arrays(self.out / "weights")
+        if saved and saved[1]["job"] != job_hash:
+            raise Problem(f"{self.out}: another job's result; move it away, or change --result.")
+        return saved is not None
 
     def first_state(self) -> list[np.ndarray]:
-        """Return what the state's variables begin with."""
+        """Return the initial values of the state's variables."""
         starts, draws = self.spec.state, {}
-        kept = dict(sorted((s["array"], s["dtype"]) for s in starts if "array" in s))
-        stored = load_arrays(self.job / self.spec.start, kept.values())
+        dtypes = dict(sorted((s["array"], s["dtype"]) for s in starts if "array" in s))
+        stored = load_arrays(self.job / self.spec.start, dtypes.values())
 
         def made(start):
             if "array" in start:
@@ -87,16 +87,16 @@ class Training:
         return [np.asarray(made(start), start["dtype"]) for start in starts]
 
     def frozen(self) -> list[list[np.ndarray]]:
-        """Return the weights of each frozen classifier: the job's, or another training's result."""
+        """Return each frozen classifier's weights, from the job or another training's result."""
         return [self._classifier(each) for each in self.entry["classifiers"]] or [[]]
 
     def _classifier(self, classifier: dict) -> list[np.ndarray]:
         if classifier["file"]:
             return load_arrays(self.job / classifier["file"], classifier["dtypes"])
-        found = read_arrays(self.result / classifier["name"] / "weights")
-        if found is None:
-            raise Problem(f"{self.name}: first train {classifier['name']}, which it stands before.")
-        return [a.astype(t) for a, t in zip(found[0], classifier["dtypes"], strict=True)]
+        saved = read_arrays(self.result / classifier["name"] / "weights")
+        if saved is None:
+            raise Problem(f"{self.name}: first train {classifier['name']}, its frozen classifier.")
+        return [a.astype(t) for a, t in zip(saved[0], classifier["dtypes"], strict=True)]
 
     def compile(self, examples: dict) -> None:
         """Compile the steps and the validations."""
@@ -119,19 +119,19 @@ class Training:
         steps = steps_function(spec, runs, self.over_batch, self.loops)
         train = all_typed("train", "train_labels")
         number = typed((), np.int64)
-        wanted = [jax.jit(steps, donate_argnums=0).lower(state, number, planned, frozen, *train)]
+        lowered = [jax.jit(steps, donate_argnums=0).lower(state, number, planned, frozen, *train)]
         for fixed, each in zip(frozen, modules["validation"], strict=True):
             validate = validation_function(spec, module(self.folder, each), self.loops)
-            given = (state[: spec.model_variables], fixed)
+            models = (state[: spec.model_variables], fixed)
             images = all_typed("validation", "validation_labels")
-            wanted.append(jax.jit(validate).lower(*given, *images))
+            lowered.append(jax.jit(validate).lower(*models, *images))
         with ThreadPoolExecutor() as pool:
-            self._take, *self._validates = pool.map(lambda each: each.compile(), wanted)
+            self._take, *self._validates = pool.map(lambda each: each.compile(), lowered)
         self._check_memory()
 
     def _check_memory(self) -> None:
-        """Refuse what the first device has no room for."""
-        stats = self.everywhere.mesh.devices.flat[0].memory_stats() or {}  # a CPU has none
+        """Raise Problem if a step needs more memory than the first device has."""
+        stats = self.everywhere.mesh.devices.flat[0].memory_stats() or {}  # a CPU has no stats
         analysis = self._take.memory_analysis()
         if "bytes_limit" not in stats or analysis is None:
             return
@@ -142,16 +142,17 @@ class Training:
             size = self.recipe.batch_size
             raise Problem(
                 f"{self.name}: a step of {size} examples needs {(needed + fixed) / 2**30:.1f} GiB, "
-                f"the device has {stats['bytes_limit'] / 2**30:.1f}; write the job with "
+                f"the device has {stats['bytes_limit'] / 2**30:.1f} GiB; write the job with "
                 f"--batch_size={max(1, int(size * room / needed))} or less."
             )
 
     def place(self, data: dict, stand_ins: bool = False) -> None:
-        """Put the frozen classifiers on the devices, beside the examples that are there.
+        """Copy the frozen classifiers to the devices, where the examples already are.
 
         Args:
             data: the examples, on the devices.
-            stand_ins: whether classifiers that may not be trained yet are only to be timed.
+            stand_ins: whether to use random weights, for timing. The classifiers may not be
+                trained yet.
         """
         frozen = self._stand_ins() if stand_ins else self.frozen()
         self.classifier_hashes = {
@@ -174,7 +175,7 @@ class Training:
         """Copy arrays to all devices."""
         return jax.device_put(arrays, self.everywhere)
 
-    # What is compiled, on the devices
+    # Compiled functions
 
     def take(self, state, count: int, planned: dict) -> tuple[list, np.ndarray]:
         """Take `count` steps; return the new state and the sums of losses and correct examples."""
@@ -184,7 +185,7 @@ class Training:
         return state, np.asarray(sums)  # waits for the device
 
     def validate(self, variables, prefix: str = "") -> dict[str, float]:
-        """Return the figures of the model's variables, the means over all frozen classifiers."""
+        """Return the metrics of the model's variables, the means over all frozen classifiers."""
         images, labels = self.data["validation"], self.data["validation_labels"]
         sums = [
             validate(variables, fixed, images, labels)
@@ -198,11 +199,11 @@ class Training:
         return {prefix + name: value for name, value in figures.items()}
 
     def own(self, state) -> list:
-        """The model's variables in a state."""
+        """Return the model's variables in a state."""
         return list(state[: self.spec.model_variables])
 
     def averaged(self, state) -> list:
-        """The model's variables, with the averages in place of what they are averages of."""
+        """Return the model's variables, with averages in place of the averaged variables."""
         variables = self.own(state)
         averages = state[self.spec.model_variables :]
         for index, average in zip(self.spec.averaged, averages, strict=False):

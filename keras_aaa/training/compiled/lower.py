@@ -15,7 +15,7 @@ MISSING = (
 
 
 def check_jax() -> None:
-    """Raise ValueError, which says what to do, if JAX is not installed."""
+    """Raise ValueError with instructions if JAX is not installed."""
     try:
         import jax  # noqa: F401
     except ImportError as error:
@@ -28,8 +28,8 @@ class Module:
 
     Args:
         artifact: StableHLO, portable between versions of XLA.
-        version: the oldest version of StableHLO that reads it.
-        takes, gives: (shape, dtype's name) of each of its arguments and results.
+        version: the oldest version of StableHLO that can read it.
+        takes, gives: (shape, name of the dtype) of each argument and of each result.
     """
 
     artifact: bytes
@@ -39,15 +39,15 @@ class Module:
 
 
 def lower(run: Callable, inputs: Sequence[tf.TensorSpec], state: Sequence) -> Module:
-    """Return `run` as a function of its arguments alone, compiled ahead of time.
+    """Compile `run` ahead of time, as a function of its arguments alone.
 
-    Its arguments are (*inputs, *state, *unread), its results (*outputs, *state, *unwanted).
-    TensorFlow makes variables arguments and results of what it compiles, and these follow ours:
-    zeros do for them, as `run` sees the state's arguments only.
+    The arguments are (*inputs, *state, *unread), the results (*outputs, *state, *unwanted).
+    TensorFlow adds the variables to the arguments and results of compiled code, after ours. Pass
+    zeros for these arguments: `run` reads only the state's arguments.
 
     Args:
         run: run(*inputs) -> list of tensors; graph code that reads and assigns variables.
-        inputs: what it takes besides the state.
+        inputs: the specs of the arguments before the state.
         state: every variable that it reads or assigns.
 
     Raises:
@@ -66,21 +66,21 @@ def lower(run: Callable, inputs: Sequence[tf.TensorSpec], state: Sequence) -> Mo
         return [*outputs, *map(tf.identity, variables)]
 
     specs = [*inputs, *(tf.TensorSpec(v.shape, v.dtype) for v in variables)]
-    # A CPU's module holds standard operations alone; for CUDA TensorFlow refuses variables.
+    # A CPU module has only standard operations. For CUDA, TensorFlow refuses variables.
     compiler = stateless.experimental_get_compiler_ir(*specs)
     return _module(hlo_to_stablehlo(compiler(stage="hlo_serialized", platform_name="CPU")))
 
 
 def _module(artifact: bytes) -> Module:
-    """Rid a StableHLO artifact of operations that GPUs' compilers refuse; read its types."""
-    from jax._src.interpreters.mlir import make_ir_context  # JAX has no public one
+    """Remove operations that GPU compilers refuse from an artifact, and read its types."""
+    from jax._src.interpreters.mlir import make_ir_context  # JAX has no public version
     from jax.extend.mlir import ir
     from jax.extend.mlir.dialects import stablehlo
 
     copies, functions = [], {}
 
     def visit(operation):
-        if operation.name == "mhlo.copy":  # of a result that is an argument, or another result too
+        if operation.name == "mhlo.copy":  # of a result that is also an argument or a result
             copies.append(operation)
         elif operation.name == "func.func":
             functions[ir.StringAttr(operation.attributes["sym_name"]).value] = operation
@@ -93,7 +93,7 @@ def _module(artifact: bytes) -> Module:
             copy.results[0].replace_all_uses_with(copy.operands[0])
             copy.erase()
         for name in list(module.operation.attributes):
-            if name.startswith("mhlo."):  # of arguments that are results, which are JAX's affair
+            if name.startswith("mhlo."):  # pairs of arguments and results; JAX sets its own
                 del module.operation.attributes[name]
         signature = ir.FunctionType(
             ir.TypeAttr(functions["main"].attributes["function_type"]).value
@@ -102,7 +102,7 @@ def _module(artifact: bytes) -> Module:
             [_described(ir.RankedTensorType(each)) for each in types]
             for types in (signature.inputs, signature.results)
         )
-        # For a JAX that is three months older, too.
+        # A JAX that is three months older can then read it too.
         version = stablehlo.get_version_from_compatibility_requirement(
             stablehlo.StablehloCompatibilityRequirement.WEEK_12
         )

@@ -1,13 +1,13 @@
 """Train the models that this folder describes, with JAX alone.
 
     python run.py                    # the epochs of the recipes
-    python run.py --seconds=540      # as many of them as this call can take in 540 seconds
-    python run.py --compile_only     # compile (into cache/: a later call begins sooner) and time
+    python run.py --seconds=540      # as many of these epochs as fit into 540 seconds
+    python run.py --compile_only     # compile into cache/ (a later call starts sooner) and time
 
-It needs JAX, NumPy and Pillow; neither TensorFlow nor keras_aaa. The results come to result/. A
-call that was broken off goes on where its last state was written: start it again (exit code 75
-asks for that). Every random draw derives from (seed, step): on the CPU a run that was broken off
-ends with the same weights, bit for bit.
+It needs JAX, NumPy and Pillow, but not TensorFlow or keras_aaa. The results go to result/. Start an
+interrupted call again (exit code 75 asks for that): it resumes from its last saved state. Every
+random draw depends only on (seed, step). On the CPU, an interrupted and resumed run therefore ends
+with the same weights, bit for bit.
 """
 
 import time
@@ -34,31 +34,31 @@ from job_loop import Loop, OutOfTime  # noqa: E402
 from job_training import Training  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-AGAIN = 75  # exit code "start me again"
-SPARE_SECONDS = 5.0  # of --seconds, to write the result and end
+AGAIN = 75  # exit code that asks for a restart
+SPARE_SECONDS = 5.0  # part of --seconds for writing the result
 
 
 def parse(arguments=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, help="the whole call ends in so many")
-    parser.add_argument("--save_seconds", type=float, default=60, help="between saved states")
-    parser.add_argument("--only", type=lambda text: text.split(","), help="names of trainings")
-    parser.add_argument("--devices", type=int, help="how many to use; all that there are if not")
+    parser.add_argument("--seconds", type=float, help="time limit of the whole call")
+    parser.add_argument("--save_seconds", type=float, default=60, help="seconds between states")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="names, with commas")
+    parser.add_argument("--devices", type=int, help="number of devices; by default all")
     parser.add_argument("--result", type=Path, default=HERE / "result", help="folder of results")
     parser.add_argument(
-        "--compile_only", action="store_true", help="compile and time, train nothing"
+        "--compile_only", action="store_true", help="compile and time, but do not train"
     )
     parser.add_argument("--profile", type=Path, help="folder for a trace of a few steps")
     return parser.parse_args(arguments)
 
 
 def end_after(seconds: float) -> None:
-    """End this process then, whatever it does: a compiler cannot be asked to stop."""
+    """End this process after `seconds`; a running compiler cannot be stopped in another way."""
 
     def end():
         print(
-            f"error: --seconds={seconds:.0f}: the time was over before the first step. What was "
-            "compiled by then is kept; start again, or give more seconds.",
+            f"error: --seconds={seconds:.0f}: the time was over before the first step. Compiled "
+            "code is cached; start again, or set more seconds.",
             file=sys.stderr,
             flush=True,
         )
@@ -123,21 +123,21 @@ def main(options: argparse.Namespace) -> None:
     while loops:
         fraction = fitting(loops, deadline - time.monotonic())
         loop = loops.pop(0)
-        loop.training.place(data)  # the classifiers before which it stands are trained by now
+        loop.training.place(data)  # its frozen classifiers are trained by now
         loop.train(fraction, deadline)
 
 
 def fitting(loops: list[Loop], seconds: float) -> float:
-    """Return the largest fraction of their epochs that all trainings can have in the time."""
+    """Return the largest fraction of their epochs that all trainings can take in `seconds`."""
     for thousandths in range(1000, 0, -1):
         if sum(loop.seconds_left(thousandths / 1000) for loop in loops) <= seconds:
             return thousandths / 1000
     if any(loop.begun for loop in loops):
-        return 0.001  # what was begun goes on as far as it comes
+        return 0.001  # a training in progress continues as far as it can
     least = sum(loop.seconds_left(0.001) for loop in loops)
     raise Problem(
-        f"--seconds: {seconds:.0f} s are left after compiling, which takes a moment when it is "
-        f"done again; expected {least:.0f} s or more, for an epoch of each training."
+        f"--seconds: expected {least:.0f} s or more after compiling, for one epoch of each "
+        f"training; got {seconds:.0f} s. Start again (compiled code is cached), or set more."
     )
 
 
@@ -152,11 +152,11 @@ if __name__ == "__main__":
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         print(
-            "error: the device has not enough memory for the batches of this job; write it with a "
+            "error: the device has too little memory for this job's batches; write the job with a "
             f"smaller --batch_size. ({str(error).splitlines()[0][:200]})",
             file=sys.stderr,
         )
         sys.exit(2)
     except OutOfTime:
-        print("Out of time: the state is saved, and the same command goes on from there.")
+        print("Out of time: the state is saved. The same command resumes from there.")
         sys.exit(AGAIN)
