@@ -16,7 +16,7 @@ run: install
 
 # Two processes: tests wait for graphs to be traced, which takes one core each.
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 slow: install
 	$(BIN)/python -m pytest -m slow

@@ -25,7 +25,7 @@ EXTRAS = {
     "serving": ["tensorflow-serving-api>=2.20"],
     "test": [
         "pytest>=8.0",
-        "pytest-xdist>=3.6",
+        "pytest-xdist>=3.8",
         "hypothesis>=6.100",
         "ruff>=0.6",
         "mypy>=1.11",

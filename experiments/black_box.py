@@ -31,6 +31,8 @@ from experiments import common_flags
 from experiments.aaa.models import autoencoder_name
 from experiments.aaa.studies import Study, study_for
 from experiments.common_flags import (
+    autoencoder_options,
+    define_autoencoder_flags,
     define_recipe_flags,
     define_run_flags,
     define_start_from,
@@ -40,7 +42,7 @@ from experiments.common_flags import (
 )
 from experiments.console import friendly, print_tables, record
 from experiments.measure import measure
-from experiments.recipes import recipe_for, weighed
+from experiments.recipes import recipe_for
 from experiments.tables import tables
 from experiments.train_run import RunContext, Trained, from_zoo, train_in_folder
 from keras_aaa import data, defend
@@ -59,6 +61,7 @@ CHECKED = 8  # images on which a served target must agree with the zoo's model
 ANSWERS_DIFFER = 1e-2  # largest difference in probability; rounding causes less
 define_run_flags()
 define_recipe_flags("quick")
+define_autoencoder_flags()
 define_start_from()
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list("queries", ["64"], "Even numbers of queries per image and gradient; a run each.")
@@ -128,6 +131,7 @@ def _train(
 ) -> tuple[dict[str, Trained], dict[str, int]]:
     """Return the autoencoders by row, and the number of queries by row."""
     recipe = overridden(recipe_for(setting.dataset, "aaa", FLAGS.recipe))
+    options = autoencoder_options()
     ways = [lookup("way", name, dict.fromkeys(WAYS, name)) for name in FLAGS.ways]
     spec = data.image_spec(setting.dataset, setting.data_dir)
     query = rest_query(FLAGS.url) if FLAGS.url else _probabilities(behind.model)
@@ -146,7 +150,8 @@ def _train(
             config,
             how,
             classifiers=(classifier,),
-            loss=weighed(LOSSES["ce_mse"], recipe),
+            loss=options.weigh(LOSSES["ce_mse"]),
+            frozen_encoder=bool(options.frozen_encoder),
             threat=threat,
             start=start,
         )

@@ -20,6 +20,7 @@ CAVEATS = (
     "paper's text lost its own.",
 )
 
+IDENTITY = ("recipe", "loss", "then", "frozen_encoder", "precision", "start")
 EXECUTION = ("executed_by", "steps", "averaged")
 
 JPEG = (
@@ -53,7 +54,7 @@ def artefact_card(
             "command": result["command"],
             "recipe_name": result["recipe"],
             "adversarial": identity["threat"] is not None,
-            **{key: identity[key] for key in ("recipe", "loss", "then", "precision", "start")},
+            **{key: identity[key] for key in IDENTITY},
             **{key: run.record[key] for key in ("training_seconds", "examples_per_second")},
             "history": run.record["history"],
             # Present only if JAX executed the training (docs/compiled.md).

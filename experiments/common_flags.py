@@ -8,6 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
+from experiments.autoencoder_options import AutoencoderOptions, options_for
 from experiments.recipes import RECIPE_NAMES
 from experiments.train_run import RunContext
 from keras_aaa.fast.precision import POLICIES, choose_precision
@@ -89,11 +90,20 @@ def test_examples(available: int, flag: str = "eval_examples") -> int:
 def define_recipe_flags(default: str = "fast", without: Sequence[str] = ()) -> None:
     """Define --recipe, and for each field of Recipe except `without` a flag that overrides it."""
     flags.DEFINE_string("recipe", default, f"One of {', '.join(RECIPE_NAMES)}.")
-    for field in dataclasses.fields(Recipe):
-        if field.name in without:
-            continue
-        if field.name == "schedule":
-            flags.DEFINE_enum(field.name, None, LEARNING_RATE_SCHEDULES, "Overrides the recipe.")
+    if "schedule" not in without:
+        flags.DEFINE_enum("schedule", None, LEARNING_RATE_SCHEDULES, "Overrides the recipe.")
+    _define_ranged(Recipe, without)
+
+
+def define_autoencoder_flags() -> None:
+    """Define a flag for each field of AutoencoderOptions."""
+    _define_ranged(AutoencoderOptions)
+
+
+def _define_ranged(settings: type, without: Sequence[str] = ()) -> None:
+    """Define a flag for each number among the fields of a dataclass, except `without`."""
+    for field in dataclasses.fields(settings):
+        if field.name in without or "range" not in field.metadata:
             continue
         low, high = field.metadata["range"]
         define = flags.DEFINE_integer if field.type is int else flags.DEFINE_float
@@ -120,15 +130,26 @@ def define_start_from() -> None:
     )
 
 
-def overridden(recipe: Recipe, without: Sequence[str] = ()) -> Recipe:
-    """Return the recipe with the values of the flags that were set, except fields in `without`.
+def overridden(recipe: Recipe) -> Recipe:
+    """Return the recipe with the values of the flags that were set.
 
     A recipe without a training attack ignores the flags about the training attack.
     """
-    names = {field.name for field in dataclasses.fields(Recipe) if field.name in FLAGS}
-    overrides = {
-        name: FLAGS[name].value for name in names - {*without} if FLAGS[name].value is not None
+    ignored = () if recipe.attack_steps else ATTACK_FIELDS
+    return dataclasses.replace(recipe, **_set_flags(Recipe, ignored))
+
+
+def autoencoder_options() -> AutoencoderOptions:
+    """Return the options that belong to --recipe, with the values of the flags that were set."""
+    options = options_for(FLAGS.dataset, FLAGS.recipe)
+    return dataclasses.replace(options, **_set_flags(AutoencoderOptions))
+
+
+def _set_flags(settings: type, ignored: Sequence[str] = ()) -> dict:
+    """Return the fields of a dataclass that flags set, with the values of these flags."""
+    names = [field.name for field in dataclasses.fields(settings) if field.name in FLAGS]
+    return {
+        name: FLAGS[name].value
+        for name in names
+        if name not in ignored and FLAGS[name].value is not None
     }
-    if not recipe.attack_steps:
-        overrides = {name: value for name, value in overrides.items() if name not in ATTACK_FIELDS}
-    return dataclasses.replace(recipe, **overrides)

@@ -9,7 +9,7 @@ field's usual ones (0.3, 0.1, 8/255 and 1e-3). It does not give the number of ep
 from dataclasses import replace
 
 from keras_aaa.checks import lookup
-from keras_aaa.training import Loss, Recipe
+from keras_aaa.training import Recipe
 
 RECIPE_NAMES = ("smoke", "quick", "fast", "paper", "long")
 # Recipes that use every network at the paper's size.
@@ -19,9 +19,7 @@ _MNIST_PAPER = Recipe(
     epochs=100, schedule="plateau", attack_steps=40, attack_step_size=0.01, validation_steps=40
 )
 
-# Five steps of eps/3, then ten of eps/6: a sixth of the paper's cost per epoch. Shifts and an mse
-# weight of 10 prevent overfitting and help transfer. In an earlier trial, they raised PGD-40
-# accuracy on the FC target from 85.6 % to 91.6 %.
+# Five steps of eps/3, then ten of eps/6: a sixth of the paper's cost per epoch.
 _MNIST_FAST = Recipe(
     epochs=16,
     decay_from=0.4,
@@ -32,12 +30,9 @@ _MNIST_FAST = Recipe(
     late_attack_step_size=0.05,
     eps_warmup_epochs=1.5,
     shift=1,
-    mse_weight=10.0,
 )
 
-_MNIST_QUICK = Recipe(
-    epochs=4, attack_steps=7, attack_step_size=0.075, eps_warmup_epochs=1.5, mse_weight=10.0
-)
+_MNIST_QUICK = Recipe(epochs=4, attack_steps=7, attack_step_size=0.075, eps_warmup_epochs=1.5)
 
 _SMOKE = Recipe(
     epochs=2,
@@ -65,7 +60,6 @@ _FASHION_FAST = Recipe(
     eps_warmup_epochs=1.0,
     validation_examples=500,
     flip=1,
-    mse_weight=10.0,
 )
 _FASHION_QUICK = replace(_FASHION_FAST, epochs=2, late_from=1.0)
 # A classifier alone overfits to an attack of two steps: its accuracy under PGD was 1.6 % after four
@@ -106,12 +100,8 @@ _CIFAR_FAST = Recipe(
     validation_steps=10,
     shift=4,
     flip=1,
-    mse_weight=10.0,
 )
 _CIFAR_QUICK = replace(_CIFAR_FAST, epochs=1)
-# The frozen classifier is overconfident; a temperature of 4 softens its logits in the
-# cross-entropy.
-_CIFAR_SOFT = {"temperature": 4.0, "mse_weight": 1.0}
 _CIFAR_SMOKE = replace(
     _SMOKE, batch_size=32, train_examples=64, attack_step_size=4 / 255, validation_examples=50
 )
@@ -168,7 +158,6 @@ _CIFAR_LONG = Recipe(
     shift=4,
     flip=1,
 )
-_CIFAR_AAA_LONG = replace(_CIFAR_LONG, **_CIFAR_SOFT, latent_weight=1.0)
 
 
 def _by_name(
@@ -209,13 +198,7 @@ RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {
         _NATURAL_SMOKE, _RECONSTRUCTION, _RECONSTRUCTION, _CIFAR_NATURAL_PAPER
     ),
     ("cifar10", "adversarial"): _CIFAR_ATTACKED,
-    ("cifar10", "aaa"): _by_name(
-        _CIFAR_SMOKE,
-        replace(_CIFAR_QUICK, **_CIFAR_SOFT),
-        replace(_CIFAR_FAST, **_CIFAR_SOFT),
-        _CIFAR_PAPER,
-        _CIFAR_AAA_LONG,
-    ),
+    ("cifar10", "aaa"): _CIFAR_ATTACKED,
 }
 
 
@@ -226,14 +209,3 @@ def recipe_for(dataset: str, job: str, name: str) -> Recipe:
         ValueError: for an unknown name; lists the known ones.
     """
     return lookup(f"recipe for {job} training on {dataset}", name, RECIPES[dataset, job])
-
-
-def weighed(loss: Loss, recipe: Recipe) -> Loss:
-    """Return the loss with the recipe's temperature, and its weights of terms added to ce."""
-    combined = loss.ce and loss.mse
-    return replace(
-        loss,
-        mse=recipe.mse_weight if combined else loss.mse,
-        latent=recipe.latent_weight if loss.ce else loss.latent,
-        temperature=recipe.temperature if loss.ce else loss.temperature,
-    )

@@ -31,12 +31,12 @@ from keras_aaa.evaluation import PgdTest
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 from keras_aaa.training import Recipe
-from keras_aaa.training.recipe import ATTACK_FIELDS, AUTOENCODER_FIELDS
+from keras_aaa.training.recipe import ATTACK_FIELDS
 from keras_aaa.training.trainer import TrainingError
 
 FLAGS = flags.FLAGS
 define_run_flags("cifar10", measured="validation")
-define_recipe_flags(without=(*ATTACK_FIELDS, *AUTOENCODER_FIELDS, "epochs"))
+define_recipe_flags(without=(*ATTACK_FIELDS, "epochs"))
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_integer("epochs", 2, "Epochs of the paper's attack; others get equal compute.", 1)
 flags.DEFINE_list(

@@ -87,6 +87,7 @@ def train_in_folder(
     classifiers: tuple[Trained, ...] = (),
     start: Trained | None = None,
     alternating_losses: tuple[Loss, ...] = (),
+    frozen_encoder: bool = False,
 ) -> Trained:
     """Train the model `name` in workdir/name, or resume an interrupted run.
 
@@ -103,6 +104,7 @@ def train_in_folder(
             widened. Its `latent_layer` initialises the latent's classifier of a loss with a latent
             weight; without `latent_layer`, that classifier is initialised at random.
         alternating_losses: for a joint network; each gets its own update in every step.
+        frozen_encoder: train only the decoder of an autoencoder.
 
     Returns:
         The model rebuilt in float32, with kernels rounded to float16. Its record holds recipe,
@@ -129,15 +131,15 @@ def train_in_folder(
         "start": {start.name: weights_hash(start.model)} if start else None,
         "precision": setting.precision,
         "recipe": dataclasses.asdict(recipe),
+        "frozen_encoder": frozen_encoder,
     }
     with setting.strategy.scope():
         keras.utils.set_random_seed(recipe.seed)
         model = config.build(dtype=POLICIES[setting.precision])
         if start:
             initialise_from(start, model, config, recipe.seed)
-        task = _task(
-            model, spec.classes, recipe, loss, threat, classifiers, alternating_losses, start
-        )
+        kind = classifiers, alternating_losses, frozen_encoder, start
+        task = _task(model, spec.classes, loss, threat, *kind)
     if setting.job is not None:
         export(setting.job, task, recipe, identity, classifiers, start)
         return Trained(name, config.build(), config, None, pending=True)
@@ -218,13 +220,15 @@ def initialise_from(start: Trained, model: keras.Model, built: ModelConfig, seed
     return True
 
 
-def _task(model, classes, recipe, loss, threat, classifiers, alternating_losses, start) -> Task:
+def _task(
+    model, classes, loss, threat, classifiers, alternating_losses, frozen_encoder, start
+) -> Task:
     """Return the task of `train_in_folder`; call it in the strategy's scope."""
     if not classifiers:
         if len(model.outputs) == 2:
             return JointTask(model, loss, threat, alternating_losses)
         return ClassifierTask(model, loss, threat)
-    if recipe.frozen_encoder:
+    if frozen_encoder:
         if start is None:
             raise ValueError(
                 "frozen_encoder: expected 0, because the encoder starts from random weights; give "
@@ -246,8 +250,11 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
     if path.exists():
         record = json.loads(path.read_text())
         old = record["identity"]
-        # Older files lack newer fields; the defaults of these give the old behaviour.
-        old["recipe"] = _defaults(Recipe) | old["recipe"]
+        # Older files lack newer fields; the defaults of these give the old behaviour. Options of
+        # autoencoders were once part of the recipe.
+        old.setdefault("frozen_encoder", bool(old["recipe"].get("frozen_encoder")))
+        known = _defaults(Recipe) | old["recipe"]
+        old["recipe"] = {name: known[name] for name in identity["recipe"]}
         old["loss"] = _defaults(Loss) | old["loss"]
         old["then"] = [_defaults(Loss) | each for each in old.get("then", [])]
         differing = _differences(old, identity)

@@ -13,23 +13,24 @@ import zoo
 from experiments import common_flags
 from experiments.aaa.models import ENSEMBLE, Plan
 from experiments.aaa.studies import Study
+from experiments.autoencoder_options import AutoencoderOptions
 from experiments.common_flags import (
+    autoencoder_options,
+    define_autoencoder_flags,
     define_compiled,
     define_recipe_flags,
     define_run_flags,
     define_start_from,
     overridden,
 )
-from experiments.recipes import FULL_SIZE, recipe_for, weighed
+from experiments.recipes import FULL_SIZE, recipe_for
 from keras_aaa.checks import lookup
 from keras_aaa.fast.precision import POLICIES
 from keras_aaa.models import ARCHITECTURES
 from keras_aaa.training import LOSSES, Loss, Recipe
-from keras_aaa.training.recipe import AUTOENCODER_FIELDS
 
 FLAGS = flags.FLAGS
-# job -> recipe fields without an effect on it
-JOBS = {"natural": AUTOENCODER_FIELDS, "adversarial": AUTOENCODER_FIELDS, "aaa": ()}
+JOBS = ("natural", "adversarial", "aaa")
 
 # flag about autoencoders -> whether training with a loss uses it
 HEEDED_BY: Mapping[str, Callable[[Loss], bool]] = {
@@ -42,6 +43,7 @@ HEEDED_BY: Mapping[str, Callable[[Loss], bool]] = {
 
 define_run_flags()
 define_recipe_flags()
+define_autoencoder_flags()
 define_start_from()
 define_compiled()
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
@@ -95,14 +97,12 @@ def plan(study: Study) -> Plan:
     _check_from_zoo()
     _check_start(study)
     _check_compiled()
-    recipes = {
-        job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe), without)
-        for job, without in JOBS.items()
-    }
+    recipes = {job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe)) for job in JOBS}
     losses = {name: lookup("loss", name, LOSSES) for name in FLAGS.loss if name}
     losses |= {ENSEMBLE: LOSSES["ce_mse"]} if FLAGS.ensemble else {}
     _check_heeded(losses)
-    losses = {name: weighed(loss, recipes["aaa"]) for name, loss in losses.items()}
+    options = autoencoder_options()
+    losses = {name: options.weigh(loss) for name, loss in losses.items()}
     known = inspect.signature(ARCHITECTURES[study.autoencoder.architecture]).parameters
     sizes = {name: FLAGS[name].value for name in ("latent", "width") if FLAGS[name].value}
     for name in sizes:
@@ -119,12 +119,14 @@ def plan(study: Study) -> Plan:
         FLAGS.from_zoo,
         FLAGS.start_from,
         FLAGS.encoder_epochs,
+        bool(options.frozen_encoder),
     )
 
 
 def _check_from_zoo() -> None:
     """Refuse flags about training with --from_zoo, and --publish without it."""
-    training = [field.name for field in dataclasses.fields(Recipe)]
+    fields = (*dataclasses.fields(Recipe), *dataclasses.fields(AutoencoderOptions))
+    training = [field.name for field in fields]
     training += ["train_classifiers", "start_from", "encoder_epochs", "precision"]
     chosen = [name for name in training if FLAGS[name].present]
     # The recipes in FULL_SIZE also set the size of the classifiers.

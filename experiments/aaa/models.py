@@ -13,7 +13,6 @@ from keras_aaa.models import ModelConfig
 from keras_aaa.models.surgery import LATENT_CLASSIFIER, encoder
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Loss, Recipe
-from keras_aaa.training.recipe import AUTOENCODER_FIELDS
 
 ENSEMBLE = "ensemble"  # used in place of a loss's name
 
@@ -33,6 +32,7 @@ class Plan:
         start_from: zoo name of an autoencoder whose weights initialise the autoencoders, or of a
             classifier whose weights initialise its own training; or None.
         encoder_epochs: epochs of a first training of the encoder alone, as a classifier.
+        frozen_encoder: whether only the decoders of the autoencoders are trained.
     """
 
     losses: dict[str, Loss]
@@ -44,6 +44,7 @@ class Plan:
     from_zoo: bool
     start_from: str | None
     encoder_epochs: int
+    frozen_encoder: bool = False
 
 
 @dataclass
@@ -159,6 +160,7 @@ def add_robust(
                 plan.recipes["aaa"],
                 loss=loss,
                 threat=threat,
+                frozen_encoder=plan.frozen_encoder,
                 classifiers=tuple(models.classifiers[classifier] for classifier in sources),
                 start=initial or _start(plan, model, of_any_name=True),
             )
@@ -214,9 +216,7 @@ def _encoder_classifier(plan: Plan) -> ModelConfig:
 
 
 def _encoder_recipe(plan: Plan) -> Recipe:
-    # Fields about autoencoders are reset, so that all autoencoders start from the same encoder.
-    unset = {name: getattr(Recipe, name) for name in AUTOENCODER_FIELDS}
-    return replace(plan.recipes["adversarial"], epochs=plan.encoder_epochs, **unset)
+    return replace(plan.recipes["adversarial"], epochs=plan.encoder_epochs)
 
 
 def _start(plan: Plan, name: str, of_any_name: bool = False) -> Trained | None:

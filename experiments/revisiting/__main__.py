@@ -53,12 +53,11 @@ from keras_aaa.models import ModelConfig, build
 from keras_aaa.models.joint import classifying_half
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
-from keras_aaa.training.recipe import AUTOENCODER_FIELDS
 
 FLAGS = flags.FLAGS
 define_run_flags()
 # The roles define their losses, and --seeds defines the seeds.
-define_recipe_flags(without=(*AUTOENCODER_FIELDS, "seed"))
+define_recipe_flags(without=("seed",))
 flags.adopt_module_key_flags(common_flags)  # so that --help lists them
 flags.DEFINE_list(
     "only",

@@ -42,10 +42,11 @@ def test_behind_a_frozen_encoder_the_decoder_alone_is_trained(tmp_path):
         setting,
         "decoder",
         start.config,
-        dataclasses.replace(recipe, epochs=1, train_examples=128, frozen_encoder=1),
+        dataclasses.replace(recipe, epochs=1, train_examples=128),
         threat=threat_for("mnist"),
         classifiers=(classifier,),
         start=start,
+        frozen_encoder=True,
     )
     kept = len(encoder(start.model).weights)
     before, after = start.model.get_weights(), trained.model.get_weights()

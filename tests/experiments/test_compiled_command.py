@@ -20,7 +20,6 @@ FLAGS = [
     "--validation_examples=20",
     "--epochs=1",
     "--classifiers=mnist_fc",
-    "--train_classifiers",
     "--average_decay=0.9",
     "--ensemble",
     "--loss=",
@@ -38,7 +37,7 @@ def test_from_flags_to_cards(tmp_path):
     assert code == 0, errors
     assert f"python {job}/run.py" in out and not (workdir / "result.json").exists()
     code, _, errors = aaa(f"--compiled={job}", f"--workdir={workdir}")
-    assert code == 2 and "no result of mnist_fc yet" in errors
+    assert code == 2 and "no result of aaa_mnist_ce_mse_small_ensemble yet" in errors
     subprocess.run([sys.executable, job / "run.py"], check=True, timeout=600, capture_output=True)
     code, _, errors = aaa(f"--compiled={job}", f"--workdir={workdir}")
     assert code == 0, errors

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from experiments.aaa.studies import STUDIES
+from experiments.autoencoder_options import AutoencoderOptions, options_for
 from experiments.paper import paper_accuracy
-from experiments.recipes import RECIPE_NAMES, RECIPES, recipe_for, weighed
+from experiments.recipes import RECIPE_NAMES, RECIPES, recipe_for
 from experiments.revisiting.roles import ROLES
 from experiments.revisiting.study import STUDIES as REVISITING
 from experiments.tables import TITLES
@@ -71,14 +72,15 @@ def test_a_reduced_study_says_which_classifiers_are_small():
 
 
 def test_the_recipe_weighs_the_losses():
-    recipe = dataclasses.replace(recipe_for("cifar10", "aaa", "fast"), mse_weight=3.0)
-    guided = dataclasses.replace(recipe, latent_weight=0.5)
-    assert recipe.temperature == 4
-    assert weighed(LOSSES["ce"], recipe) == Loss(1.0, 0.0, temperature=4.0)
-    assert weighed(LOSSES["mse"], recipe) == LOSSES["mse"]
-    assert weighed(LOSSES["ce_mse"], recipe) == Loss(1.0, 3.0, temperature=4.0)
-    assert weighed(LOSSES["ce"], guided) == Loss(1.0, 0.0, temperature=4.0, latent=0.5)
-    assert weighed(LOSSES["mse"], guided) == LOSSES["mse"]
+    options = dataclasses.replace(options_for("cifar10", "fast"), mse_weight=3.0)
+    guided = dataclasses.replace(options, latent_weight=0.5)
+    assert options.temperature == 4
+    assert options.weigh(LOSSES["ce"]) == Loss(1.0, 0.0, temperature=4.0)
+    assert options.weigh(LOSSES["mse"]) == LOSSES["mse"]
+    assert options.weigh(LOSSES["ce_mse"]) == Loss(1.0, 3.0, temperature=4.0)
+    assert guided.weigh(LOSSES["ce"]) == Loss(1.0, 0.0, temperature=4.0, latent=0.5)
+    assert guided.weigh(LOSSES["mse"]) == LOSSES["mse"]
+    assert options_for("mnist", "paper") == AutoencoderOptions()
     with pytest.raises(ValueError, match="expected 0 with frozen_encoder=1"):
         dataclasses.replace(guided, frozen_encoder=1)
 

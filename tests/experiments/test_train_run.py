@@ -1,7 +1,5 @@
 """A training run in its folder, without a command around it."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -35,17 +33,18 @@ def _autoencoder(width: int) -> Trained:
     return Trained("narrow", model, built, None)
 
 
-def _train(tmp_path, start: Trained | None, config: ModelConfig, recipe: Recipe = STILL) -> Trained:
+def _train(tmp_path, start: Trained | None, config: ModelConfig, **options) -> Trained:
     classifier = zoo.load("mnist_fc")
     return train_in_folder(
         RunContext("mnist", None, "float32", tf.distribute.get_strategy(), tmp_path, 60.0),
         "wide",
         config,
-        recipe,
+        STILL,
         loss=LOSSES["ce_mse"],
         threat=threat_for("mnist"),
         classifiers=(Trained("mnist_fc", classifier, ModelConfig("fc"), None),),
         start=start,
+        **options,
     )
 
 
@@ -61,9 +60,8 @@ def test_a_run_begins_with_a_narrower_models_weights(tmp_path):
 
 
 def test_an_encoder_that_has_learnt_nothing_is_not_frozen(tmp_path):
-    recipe = dataclasses.replace(STILL, frozen_encoder=1)
     with pytest.raises(ValueError, match="starts from random weights"):
-        _train(tmp_path, None, ModelConfig("conv_autoencoder", {"width": 2}), recipe)
+        _train(tmp_path, None, ModelConfig("conv_autoencoder", {"width": 2}), frozen_encoder=True)
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,9 @@ def test_parameters_are_those_counted_by_hand(name):
 
 
 @pytest.mark.parametrize("name", OF_ONE_OUTPUT)
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", pytest.param("float32", marks=pytest.mark.slow)]
+)
 def test_outputs_are_float32_logits_or_pixels(name, policy):
     model = build(name, dtype=policy)
     images = np.random.default_rng(0).random((2, *model.input_shape[1:]), np.float32)

@@ -40,7 +40,9 @@ def by_tensorflow(task, recipe, steps, attack_steps):
     return losses, [np.asarray(variable) for variable in variables]
 
 
-@pytest.mark.parametrize("steps, attack_steps", [(1, 0), (20, 0), (20, 2)])
+@pytest.mark.parametrize(
+    "steps, attack_steps", [pytest.param(1, 0, marks=pytest.mark.slow), (20, 0), (20, 2)]
+)
 def test_jax_takes_the_same_steps(steps, attack_steps, tmp_path):
     def task():
         keras.utils.set_random_seed(1)

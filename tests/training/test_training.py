@@ -119,7 +119,11 @@ def test_weight_decay_takes_its_part_off_the_kernels_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "loss, precision", [*((loss, "float32") for loss in LOSSES), ("ce_mse", "bfloat16")]
+    "loss, precision",
+    [
+        *((loss, "float32") for loss in LOSSES),
+        pytest.param("ce_mse", "bfloat16", marks=pytest.mark.slow),
+    ],
 )
 def test_only_the_autoencoder_changes(loss, precision, threat, tmp_path):
     policy = "float32" if precision == "float32" else "mixed_bfloat16"

@@ -40,7 +40,7 @@ def taken_step(task: Task, precision: str) -> list[np.ndarray]:
     return [variable.numpy() for variable in task.autoencoder.trainable_variables]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_it_moves_the_encoder_and_its_own_layer_not_the_decoder(precision):
     task = made(2.0, precision)
     layer = task.two_headed.get_layer(LATENT_CLASSIFIER)
