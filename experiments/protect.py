@@ -1,4 +1,4 @@
-"""Protect your own classifier: train it, attack it, and put an autoencoder of the zoo before it.
+"""Example: train a small MNIST classifier, attack it, protect it by the zoo, attack it again.
 
     python -m experiments.protect
 

@@ -44,6 +44,7 @@ TITLES = {
     ),
     "black_box_mnist": "MNIST, a classifier that is only queried",
     "black_box_fashion_mnist": "Fashion-MNIST, a classifier that is only queried",
+    "black_box_cifar10": "CIFAR-10, a classifier that is only queried",
     "evaluation": "Accuracy under attack",
     "corruptions": "Accuracy on corrupted images, means of five severities",
     "crafting_mnist": "MNIST, what crafting in bfloat16 changes",

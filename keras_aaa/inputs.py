@@ -38,7 +38,8 @@ def check_batch(images, labels, model, *threat) -> tuple[tf.Tensor, tf.Tensor]:
         raise ValueError(f"images: expected shape (n, h, w, c), got {tuple(images.shape)}.")
     if tuple(labels.shape) != tuple(images.shape[:1]):
         raise ValueError(
-            f"labels: expected shape ({images.shape[0]},), one an image, got {tuple(labels.shape)}."
+            f"labels: expected shape ({images.shape[0]},), one per image; got "
+            f"{tuple(labels.shape)}."
         )
     values = np.asarray(images)
     # The comparison is false for NaN, so NaN is refused too.
@@ -133,7 +134,7 @@ def validation_examples(data, model: keras.Model) -> tuple[tf.Tensor, tf.Tensor]
 
 
 def _extent(data: tf.data.Dataset) -> tuple[int, bool, float, float, tuple[int, int]]:
-    """The number of examples, whether all pixels are in [0, 1], their extremes, the labels'."""
+    """Return size, whether pixels are in [0, 1], their extremes, and the extreme labels."""
 
     def widen(state, example):
         size, inside, low, high, first, last = state

@@ -52,8 +52,8 @@ class L2:
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:
         """Return the direction of length 1 along which the loss rises fastest, per image.
 
-        A gradient of zeros has none and stays zero. Gradients of confident models are tiny: squared
-        they would vanish in float32, so each image's is scaled by its largest entry first.
+        A zero gradient stays zero. The squares of tiny gradients vanish in float32, so each
+        gradient is first divided by its largest entry.
         """
         scaled = gradient / per_example(tf.maximum(_largest(gradient), SMALLEST))
         return scaled / per_example(tf.maximum(self.length(scaled), SMALLEST))

@@ -61,7 +61,10 @@ class Measurement:
         return self.interval_among(1)
 
     def interval_among(self, claims: int) -> tuple[float, float]:
-        """The interval such that with 95 % all of so many claims hold at once (Bonferroni)."""
+        """Return the interval at level 1 - 0.05 / claims (Bonferroni).
+
+        With a probability of at least 95 %, the intervals of all claims hold at once.
+        """
         z = NormalDist().inv_cdf(1 - 0.025 / claims)
         n, p = self.examples, self.accuracy
         centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)

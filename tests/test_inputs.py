@@ -1,5 +1,6 @@
 """What train() refuses to train on, and what it says of it."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -84,7 +85,19 @@ def test_validation_data_is_a_pair_of_fit_arrays(small_classifier, tmp_path):
 
 
 def test_a_task_takes_a_tuple_of_classifiers_and_losses(small_autoencoder, small_classifier):
-    with pytest.raises(TypeError, match=r"tuple of models, \(model,\) for one"):
+    with pytest.raises(TypeError, match=r"tuple of one or more models, \(model,\) for one"):
         AutoencoderTask(small_autoencoder, small_classifier, LOSSES["ce"])
     with pytest.raises(TypeError, match=r"expected a Loss, .* got 'ce'"):
         ClassifierTask(small_classifier, "ce")
+
+
+def test_a_task_refuses_probabilities(small_autoencoder, small_classifier):
+    probabilities = keras.Sequential([small_classifier, keras.layers.Softmax()])
+    for make in (
+        lambda: ClassifierTask(probabilities),
+        lambda: AutoencoderTask(small_autoencoder, (probabilities,), LOSSES["ce"]),
+    ):
+        with pytest.raises(ValueError, match=r"returns logits, .* ends in softmax"):
+            make()
+    with pytest.raises(TypeError, match=r"one or more models, .* got none"):
+        AutoencoderTask(small_autoencoder, (), LOSSES["ce"])

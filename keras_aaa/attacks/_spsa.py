@@ -28,7 +28,7 @@ def spsa(
     """Return the images after `steps` Adam steps along estimated gradients of the margin.
 
     Uesato et al. 2018, "Adversarial Risk and the Dangers of Evaluating Against Weak Attacks".
-    It takes 2 * samples * steps queries an image.
+    It takes 2 * samples * steps queries per image.
 
     Args:
         model: images -> logits; only its outputs are used.
@@ -36,7 +36,7 @@ def spsa(
         labels: int64 [n], the true classes.
         threat: the ball to stay in.
         steps: number of steps, >= 1.
-        samples: pairs of antithetic random signs a step, >= 1.
+        samples: pairs of antithetic random signs per step, >= 1.
         delta: distance of a pair from the image, in image units, > 0.
         learning_rate: of Adam, in image units, > 0.
         seed: of the random signs.

@@ -1,4 +1,4 @@
-"""The losses that attacks maximise; one value an example."""
+"""The losses that attacks maximise; one value per example."""
 
 import tensorflow as tf
 

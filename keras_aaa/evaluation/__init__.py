@@ -1,4 +1,4 @@
-"""How robust a defence is: attacks, masks of who survived, accuracies with their intervals."""
+"""How robust a defence is: attacks, and masks of the examples that survive them."""
 
 from keras_aaa.evaluation._autoattack import AutoAttack, autoattack
 from keras_aaa.evaluation.measure import PgdTest, attack_all, correct, craft, survive_pgd

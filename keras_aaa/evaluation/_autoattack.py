@@ -73,7 +73,7 @@ def autoattack(
         labels: int64 [n].
         threat: an l-infinity ball.
         settings: steps, targets, queries, seed.
-        precision: "float32" or "bfloat16", of crafting but for Square, which is in float32.
+        precision: of crafting, "float32" or "bfloat16"; Square always crafts in float32.
         workdir: folder for finished blocks; an interrupted run resumes after them.
         identity: a hash of the defence, so that the blocks of another defence are refused.
         on_block: called after each block with its number of examples.

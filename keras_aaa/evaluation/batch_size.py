@@ -10,7 +10,7 @@ ENOUGH = 1.05  # a larger batch must be this much faster to be worth its memory
 def fastest_batch(run: Callable[[int], object], examples: int) -> int:
     """Return the batch size with the most examples a second.
 
-    Sizes are tried in rising order until a size is no faster than the one before.
+    Sizes are tried in rising order until one is less than 5 % faster than the one before.
 
     Args:
         run: run(size) processes a batch of that size and waits for the result.

@@ -136,7 +136,10 @@ def black_box_never_wins(s: Subject) -> Evidence:
     white = s.survives_pgd() & s.survives_pgd(factor=STRONGER_STEPS)
     figures = {name: float((white & ~mask).mean()) for name, mask in s.others.items()}
     worse = [f"{name} ({share:.1%})" for name, share in figures.items() if share > SQUARE_TAKES]
-    found = f"Attacks without gradients fell examples that PGD did not: {', '.join(worse)}."
+    found = (
+        "Attacks that do not use this model's gradient fooled examples that PGD did not: "
+        f"{', '.join(worse)}."
+    )
     return Evidence("black_box_never_wins", figures, found if worse else None)
 
 

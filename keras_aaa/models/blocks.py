@@ -23,7 +23,7 @@ class CheckedImages(layers.Layer):
             if not (low >= 0 and high <= 1):  # false for NaN too
                 raise ValueError(
                     f"images: expected finite values in [0, 1], received {low:.4g} to {high:.4g}. "
-                    "Divide integers by 255; do not normalise, the classifier does it."
+                    "Divide integers by 255; do not normalise further."
                 )
         return images
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_aaa.models import defend
 from keras_aaa.models.joint import classifying_half, reconstructing_half
+from keras_aaa.models.surgery import ends_in_softmax
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training.losses import LOSSES, Loss
 
@@ -49,9 +50,9 @@ class Task(abc.ABC):
         return self.trained
 
     @property
-    @abc.abstractmethod
     def attacked(self) -> keras.Model:
         """The defence without its frozen classifier, or the whole defence if it has none."""
+        return self.published
 
     @abc.abstractmethod
     def defences(self) -> list[keras.Model]:
@@ -96,15 +97,11 @@ class ClassifierTask(Task):
     classifiers: tuple[keras.Model, ...] = field(default=(), init=False)
 
     def __post_init__(self):
-        _check_model("classifier", self.classifier)
+        _check_logits("classifier", self.classifier)
         _check_losses(self, reconstruction=False)
 
     @property
     def trained(self) -> keras.Model:
-        return self.classifier
-
-    @property
-    def attacked(self) -> keras.Model:
         return self.classifier
 
     def defences(self) -> list[keras.Model]:
@@ -146,10 +143,6 @@ class AutoencoderTask(Task):
 
     @property
     def trained(self) -> keras.Model:
-        return self.autoencoder
-
-    @property
-    def attacked(self) -> keras.Model:
         return self.autoencoder
 
     def defences(self) -> list[keras.Model]:
@@ -200,10 +193,6 @@ class TwoHeadedTask(Task):
 
     @property
     def published(self) -> keras.Model:
-        return self.autoencoder
-
-    @property
-    def attacked(self) -> keras.Model:
         return self.autoencoder
 
     def defences(self) -> list[keras.Model]:
@@ -270,13 +259,22 @@ def _check_model(name: str, model, outputs: int = 1) -> None:
 
 
 def _check_classifiers(classifiers: Sequence[keras.Model]) -> None:
-    if not isinstance(classifiers, tuple):
-        kind = type(classifiers).__name__
-        raise TypeError(f"classifiers: expected a tuple of models, (model,) for one; got {kind}.")
-    if not classifiers:
-        raise ValueError("classifiers: expected one or more, got none.")
+    if not isinstance(classifiers, tuple) or not classifiers:
+        raise TypeError(
+            "classifiers: expected a tuple of one or more models, (model,) for one; got "
+            f"{'none' if classifiers == () else type(classifiers).__name__}."
+        )
     for classifier in classifiers:
-        _check_model("classifiers", classifier)
+        _check_logits("classifiers", classifier)
+
+
+def _check_logits(name: str, model: keras.Model) -> None:
+    _check_model(name, model)
+    if ends_in_softmax(model):  # the attack and the losses would take probabilities for logits
+        raise ValueError(
+            f"{name}: expected a model that returns logits, but {model.name!r} ends in softmax; "
+            "keras_aaa.models.as_logits(model) returns its logits."
+        )
 
 
 def _check_losses(task: Task, reconstruction: bool = True, latent: bool = False) -> None:

@@ -15,10 +15,10 @@ _NORMS = "norms"  # the attribute of an attack that holds what it is made for
 
 
 def attack(*norms: str) -> Callable[[Attack], Attack]:
-    """Decorate the crafting part of an attack; the result is the attack.
+    """Return a decorator that checks the arguments of an attack before the attack runs.
 
-    The part gets float32 images and int64 labels, one example or more, which fit the model, and a
-    threat model of one of the norms. An empty batch is returned as it is.
+    The decorated function gets float32 images and int64 labels that fit the model, at least one
+    example, and a threat model of one of the norms. An empty batch is returned unchanged.
 
     Args:
         *norms: the norms that the attack is made for; all of them if none is given.
