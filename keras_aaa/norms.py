@@ -30,10 +30,6 @@ class Linf:
         """Return the direction of length 1 along which the loss rises fastest, per image."""
         return tf.sign(gradient)
 
-    def clip(self, change: tf.Tensor, eps) -> tf.Tensor:
-        """Return the change [n, h, w, c], each image's shortened to a length of at most eps."""
-        return clip_eta(change, self.order, eps)
-
     def sample(self, shape, seed: int) -> tf.Tensor:
         """Return random directions of length 1, float32 of this shape [n, h, w, c]."""
         noise = tf.random.stateless_uniform(shape, (seed, 0), -1.0, 1.0)
@@ -58,10 +54,6 @@ class L2:
         scaled = gradient / per_example(tf.maximum(_largest(gradient), SMALLEST))
         return scaled / per_example(tf.maximum(self.length(scaled), SMALLEST))
 
-    def clip(self, change: tf.Tensor, eps) -> tf.Tensor:
-        """Return the change [n, h, w, c], each image's shortened to a length of at most eps."""
-        return clip_eta(change, self.order, eps)
-
     def sample(self, shape, seed: int) -> tf.Tensor:
         """Return random directions of length 1, float32 of this shape [n, h, w, c]."""
         noise = tf.random.stateless_normal(shape, (seed, 0))
@@ -80,4 +72,4 @@ def project(x_adv: tf.Tensor, x: tf.Tensor, norm: Norm, eps) -> tf.Tensor:
         norm: the ball's.
         eps: radius in image units, a number or a scalar tensor.
     """
-    return tf.clip_by_value(x + norm.clip(x_adv - x, eps), 0.0, 1.0)
+    return tf.clip_by_value(x + clip_eta(x_adv - x, norm.order, eps), 0.0, 1.0)

@@ -229,6 +229,7 @@ class JointTask(Task):
 
     def __post_init__(self):
         _check_model("network", self.network, outputs=2)
+        _check_logits("network", classifying_half(self.network))
         _check_losses(self)
 
     @property

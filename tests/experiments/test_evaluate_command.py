@@ -53,6 +53,7 @@ def test_several_attacks_on_a_file(files, tmp_path, kind):
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads((tmp_path / "new" / "result.json").read_text())
     accuracies = {row["row"]: row["accuracy"] for row in result["measurements"]}
+    assert "--eval_examples=40" in result["command"]  # --max_examples is its old name
     assert accuracies["clean"] == 1.0
     assert accuracies["worst case"] <= min(accuracies.values())
     autoattack = "autoattack:steps=5:targets=2:queries=20"

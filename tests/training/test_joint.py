@@ -88,3 +88,11 @@ def test_a_task_wants_two_outputs_of_a_joint_network():
         JointTask(build("lenet5"), LOSSES["ce"])
     with pytest.raises(ValueError, match="a model of 1 outputs, got 2"):
         ClassifierTask(build("joint_network"))
+
+
+def test_a_joint_network_that_answers_with_probabilities_is_refused():
+    joint = build("joint_network", width=2)
+    logits, reconstruction = joint.outputs
+    soft = keras.Model(joint.inputs, [keras.layers.Softmax()(logits), reconstruction])
+    with pytest.raises(ValueError, match=r"returns logits, .* ends in softmax"):
+        JointTask(soft, LOSSES["ce"])
