@@ -10,11 +10,11 @@ import tensorflow as tf
 
 import zoo
 from experiments.examples import check_zip
-from keras_aaa.evaluation.measure import logits_in_batches
+from keras_aaa.evaluation.score import logits_in_batches
 from keras_aaa.hashing import file_hash, weights_hash
 from keras_aaa.inputs import check_batch
 from keras_aaa.models import as_logits, defend
-from keras_aaa.models.surgery import are_probabilities, of_probabilities
+from keras_aaa.models.probabilities import are_probabilities, of_probabilities
 from keras_aaa.threat_model import ThreatModel
 from zoo import artefact, store
 

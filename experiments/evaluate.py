@@ -12,6 +12,7 @@ an attack made misclassified. An interrupted AutoAttack resumes.
 """
 
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,11 +28,12 @@ from experiments.console import define_alias, friendly, print_tables, record
 from experiments.defences import load_defence, with_logits
 from experiments.examples import of_data_set, of_npz, threat_of
 from experiments.tables import tables
-from keras_aaa.evaluation import AutoAttack, attack_all, autoattack, correct
+from keras_aaa.evaluation import AutoAttack, attack_all, autoattack, correct, resists
 from keras_aaa.evaluation._autoattack import STAGES
 from keras_aaa.evaluation.corruptions import survive_corruptions
-from keras_aaa.evaluation.measure import logits_in_batches
-from keras_aaa.evaluation.sanity import Evidence, Subject, report
+from keras_aaa.evaluation.doubts import Doubt, Evidence, doubts
+from keras_aaa.evaluation.sanity import Subject, report
+from keras_aaa.evaluation.score import logits_in_batches
 from keras_aaa.fast.precision import POLICIES, choose_precision
 from keras_aaa.figures import eps_curve, image_grid
 from keras_aaa.hashing import examples_hash, json_hash
@@ -106,6 +108,7 @@ def main(argv):
     for picture in ("fallen.png", "eps.png"):  # of an earlier run
         (workdir / picture).unlink(missing_ok=True)
     defence = with_logits(defence, images)
+    warnings.simplefilter("ignore", Doubt)  # printed with the results
     clean_correct = correct(defence.model, images, labels)
     rows, masks, worst = [], {}, images.copy()
     for spec in specs.values():
@@ -136,8 +139,10 @@ def main(argv):
     np.savez(workdir / "x_adv.npz", images=images, labels=labels, x_adv=worst)
     if FLAGS.sanity:
         evidence = _sanity(defence, images, labels, threat, masks, worst, workdir)
-        result["sanity"] = [asdict(e) for e in evidence]
-        _print_evidence(evidence)
+    else:
+        evidence = doubts(defence.model, images, labels)
+    result["sanity"] = [asdict(e) for e in evidence]
+    _print_evidence(evidence if FLAGS.sanity else [e for e in evidence if e.warning])
     write_json(workdir / "result.json", result)
     _picture(defence, images, labels, worst, clean_correct, workdir / "fallen.png")
     print_tables(tables(result))
@@ -193,7 +198,7 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
             precision=precision,
             on_batch=lambda n: bar.advance(task, n),
         )
-    return {spec.title: (correct(model, x_adv, labels), x_adv)}
+    return {spec.title: (resists(model, x_adv, labels), x_adv)}
 
 
 def _digest(defence, images, labels, spec, threat, precision) -> str:
@@ -251,8 +256,8 @@ def _sanity(defence, images, labels, threat, masks, worst, workdir) -> list[Evid
         )
     )
     with np.load(workdir / "x_adv.npz") as stored:  # scored again after a reload
-        again = correct(defence.model, stored["x_adv"], stored["labels"])
-    expected = correct(defence.model, worst, labels)
+        again = resists(defence.model, stored["x_adv"], stored["labels"])
+    expected = resists(defence.model, worst, labels)
     differ = float((again != expected).mean())
     warning = f"{differ:.1%} of the stored adversarial images score differently after a reload."
     evidence.append(

@@ -32,7 +32,7 @@ from experiments.paper import Cells, paper_accuracy
 from experiments.tables import tables
 from keras_aaa import data, defend
 from keras_aaa.checks import check_number
-from keras_aaa.evaluation import PgdTest, attack_all, correct, survive_pgd
+from keras_aaa.evaluation import PgdTest, attack_all, resists, survive_pgd
 from keras_aaa.fast.precision import POLICIES, choose_precision
 from keras_aaa.hashing import weights_hash
 from keras_aaa.knn import (
@@ -235,7 +235,7 @@ def _accuracies(
     n = FLAGS.square_examples
     settings = {"threat": threat, "parameters": {"queries": FLAGS.queries}}
     x_adv = attack_all(defence, "square", images[:n], labels[:n], **settings)
-    add("square", None, masks[None][:n] & correct(defence, x_adv, labels[:n]))
+    add("square", None, masks[None][:n] & resists(defence, x_adv, labels[:n]))
     return {"accuracies": rows}
 
 

@@ -1,12 +1,9 @@
 """Check images and labels that a caller gives: they fit the model, or an error says what to do."""
 
-import warnings
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.models.surgery import ends_in_softmax
 from keras_aaa.threat_model import ThreatModel
 
 PIXELS = "expected floating point in [0, 1]; divide 8-bit pixels by 255"
@@ -21,14 +18,31 @@ def check_batch(images, labels, model, *threat) -> tuple[tf.Tensor, tf.Tensor]:
         threat: the threat model of the attack, if there is one.
 
     Raises:
-        TypeError: if the images are not floating point or the labels not whole numbers, or the
-            threat is not a ThreatModel.
+        TypeError: if the model is not callable, the images are not floating point, the labels not
+            whole numbers, or the threat is not a ThreatModel.
         ValueError: if images are not [n, h, w, c], not finite or outside [0, 1], or the labels
             are not [n] or name a class that the model (a keras.Model) does not have.
     """
     if any(not isinstance(given, ThreatModel) for given in threat):
         raise TypeError(f"threat: expected a ThreatModel, got {threat[0]!r}; keras_aaa.threat_for "
                         "gives a data set's.")  # fmt: skip
+    if not callable(model):
+        raise TypeError(
+            f"model: expected a keras.Model or a callable images -> logits, got {model!r}; "
+            "zoo.load(name) and keras.models.load_model(path) load one."
+        )
+    for name, value in (("images", images), ("labels", labels)):
+        if isinstance(value, tf.data.Dataset):
+            raise TypeError(
+                f"{name}: expected an array, got a tf.data.Dataset; keras_aaa.data.first(dataset, "
+                "n) makes arrays of images and labels."
+            )
+        if tf.is_tensor(value) and not hasattr(value, "numpy"):
+            raise TypeError(
+                f"{name}: expected values, got a symbolic tensor; call attacks outside of "
+                "tf.function, train_step and strategy.run. keras_aaa.training.train trains "
+                "adversarially."
+            )
     images, labels = (a if tf.is_tensor(a) else np.asarray(a) for a in (images, labels))
     if not tf.as_dtype(images.dtype).is_floating:
         raise TypeError(f"images: {PIXELS}, got {images.dtype}.")
@@ -50,20 +64,19 @@ def check_batch(images, labels, model, *threat) -> tuple[tf.Tensor, tf.Tensor]:
     keras_model = model if isinstance(model, keras.Model) else getattr(model, "model", None)
     expected = getattr(keras_model, "input_shape", None)  # a subclassed model has none
     if keras_model is not None and isinstance(expected, tuple) and len(expected) == 4:
+        if expected[0] not in (None, images.shape[0]):
+            raise ValueError(
+                f"images: {keras_model.name} takes batches of {expected[0]} images, got "
+                f"{images.shape[0]}."
+            )
         fits = zip(expected[1:], images.shape[1:], strict=True)
         if any(wanted not in (None, found) for wanted, found in fits):
             raise ValueError(
                 f"images: {keras_model.name} takes {expected[1:]}, got {tuple(images.shape[1:])}."
             )
     outputs = getattr(keras_model, "output_shape", None)
-    if isinstance(outputs, tuple):
+    if isinstance(outputs, tuple) and outputs[-1] != 1:  # check_answers refuses one output
         check_labels(labels, outputs[-1])
-    if keras_model is not None and ends_in_softmax(keras_model):
-        warnings.warn(
-            f"Model {keras_model.name!r} ends in softmax, which hides the gradient from attacks: "
-            "give them keras_aaa.models.as_logits(model).",
-            stacklevel=3,
-        )
     return tf.cast(images, tf.float32), tf.cast(labels, tf.int64)
 
 

@@ -31,7 +31,7 @@ from experiments.benchmark.roofline import multiply_adds, per_image
 from experiments.benchmark.subject import Subject, load_subject
 from experiments.benchmark.tables import tables
 from experiments.console import command_line, friendly, print_tables
-from keras_aaa.evaluation import correct
+from keras_aaa.evaluation import resists
 from keras_aaa.fast.precision import peak
 from keras_aaa.figures import bar_chart
 from keras_aaa.hashing import weights_hash
@@ -122,7 +122,7 @@ def _row(name: str, job: Job, contender: str, subject: Subject) -> dict:
     if found is not None:
         images, labels = (a[: len(found)] for a in (subject.images, subject.labels))
         x_adv = np.asarray(subject.threat.project(found, images))
-        accuracy = Measurement.of(correct(subject.defence, x_adv, labels))
+        accuracy = Measurement.of(resists(subject.defence, x_adv, labels))
     rates = measured["rates"]
     return {
         "job": name,

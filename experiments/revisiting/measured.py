@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.revisiting.study import PARAMETERS, PGD_STEPS, Attack
-from keras_aaa.evaluation import attack_all, autoattack, correct
+from keras_aaa.evaluation import attack_all, autoattack, correct, resists
 from keras_aaa.hashing import json_hash, weights_hash
 from keras_aaa.results import Measurement, cached
 from keras_aaa.threat_model import ThreatModel
@@ -110,7 +110,7 @@ def forget_images(folder: Path) -> None:
 
 
 def _stands(target, images, x_adv, labels) -> np.ndarray:
-    return correct(target, images, labels) & correct(target, x_adv, labels)
+    return correct(target, images, labels) & resists(target, x_adv, labels)
 
 
 def _precision(attack: Attack, precision: str) -> str:

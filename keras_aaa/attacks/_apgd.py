@@ -2,12 +2,12 @@
 
 import tensorflow as tf
 
-from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.loop import ascend
 from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks.losses import cross_entropy, dlr, margin, targeted_dlr
 from keras_aaa.checks import check_number, lookup
 from keras_aaa.defence import Defence
+from keras_aaa.fast.compilation import compiled
 from keras_aaa.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks._pgd import pgd_graph
 from keras_aaa.defence import Defence
+from keras_aaa.fast.compilation import compiled
 from keras_aaa.threat_model import ThreatModel
 
 

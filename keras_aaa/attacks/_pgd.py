@@ -2,12 +2,12 @@
 
 import tensorflow as tf
 
-from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.loop import ascend
 from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks.losses import cross_entropy
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
+from keras_aaa.fast.compilation import compiled
 from keras_aaa.norms import NORMS, Norm
 from keras_aaa.threat_model import ThreatModel
 

@@ -3,11 +3,11 @@
 import tensorflow as tf
 
 from keras_aaa.attacks._engine.adam import adam_step, no_moments
-from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks.losses import margin
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
+from keras_aaa.fast.compilation import compiled
 from keras_aaa.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 

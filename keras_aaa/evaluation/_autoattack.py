@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from keras_aaa.answers import check_answers
 from keras_aaa.attacks._apgd import apgd
 from keras_aaa.attacks._engine.preamble import check_norm
 from keras_aaa.attacks._fab import fab
@@ -15,8 +17,9 @@ from keras_aaa.attacks._square import square
 from keras_aaa.attacks.losses import ranked_targets
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
+from keras_aaa.evaluation.doubts import Doubt, warn_of_doubts
 from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
-from keras_aaa.evaluation.measure import correct, logits_in_batches
+from keras_aaa.evaluation.score import correct, logits_in_batches, resists
 from keras_aaa.fast.fast_copy import fast_copy
 from keras_aaa.hashing import examples_hash
 from keras_aaa.inputs import check_batch
@@ -26,6 +29,7 @@ from keras_aaa.threat_model import ThreatModel
 BLOCK = 256  # examples that pass all attacks together; an interrupted run loses at most these
 BUCKETS = (8, 16, 32, 64, 96, 112, 120, 128)  # the only batch sizes, to compile few shapes
 AUTOATTACK_NORMS = ("linf",)
+SQUARE_TAKES = 0.002  # the share that the reference implementation warns of
 STAGES = ("clean", "apgd_ce", "apgd_t", "fab_t", "square")
 
 
@@ -88,7 +92,10 @@ def autoattack(
     """
     images, labels = (np.asarray(a) for a in check_batch(images, labels, defence))
     check_norm("autoattack", AUTOATTACK_NORMS, threat)
-    crafting = fast_copy(defence, precision)
+    if len(labels):
+        check_answers(defence, images)
+        warn_of_doubts(defence, images, labels)
+    crafting = fast_copy(defence, precision, images=images)
     key = {
         "identity": identity,
         "data": examples_hash(images, labels),
@@ -113,7 +120,16 @@ def autoattack(
         on_block(len(y))
     if not blocks:
         return {stage: np.zeros(0, bool) for stage in STAGES} | {"x_adv": images}
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    result = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    taken = float((result["fab_t"] & ~result["square"]).mean())
+    if taken > SQUARE_TAKES:
+        warnings.warn(
+            f"Square, which uses no gradient, took {taken:.1%} that the gradient attacks left: "
+            "the gradients may be masked, and the robust accuracy too high.",
+            Doubt,
+            stacklevel=2,
+        )
+    return result
 
 
 def _attack_block(defence, crafting, images, labels, threat, settings) -> dict[str, np.ndarray]:
@@ -128,7 +144,7 @@ def _attack_block(defence, crafting, images, labels, threat, settings) -> dict[s
             inside = threat.contains(found, images[alive])
             if not inside.all():
                 raise RuntimeError(f"{stage} left its own ball; this is a bug.")
-            fell = ~correct(defence, found, labels[alive])
+            fell = ~resists(defence, found, labels[alive])
             standing[alive[fell]] = False
             x_adv[alive[fell]] = found[fell]
         block[stage] = standing.copy()

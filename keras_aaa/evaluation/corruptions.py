@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_aaa.checks import lookup
 from keras_aaa.defence import Defence
-from keras_aaa.evaluation.measure import correct
+from keras_aaa.evaluation.score import resists
 from keras_aaa.inputs import check_batch
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -70,7 +70,7 @@ def survive_corruptions(defence: Defence, images, labels) -> Iterator[tuple[str,
     """
     images, labels = check_batch(images, labels, defence)
     for name in CORRUPTIONS:
-        masks = [correct(defence, corrupt(name, images, s), labels) for s in SEVERITIES]
+        masks = [resists(defence, corrupt(name, images, s), labels) for s in SEVERITIES]
         yield name, np.stack(masks)
 
 

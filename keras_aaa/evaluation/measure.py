@@ -4,24 +4,25 @@ Attacks are not trusted: their images are checked against the ball and scored ag
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
+from keras_aaa.answers import check_answers
 from keras_aaa.attacks import ATTACKS
-from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._pgd import pgd, random_start
 from keras_aaa.checks import check_number, lookup
 from keras_aaa.defence import Defence
 from keras_aaa.evaluation.batch_size import fastest_batch
+from keras_aaa.evaluation.doubts import warn_of_doubts
 from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
+from keras_aaa.evaluation.score import BATCH, batches, correct, resists
 from keras_aaa.fast.fast_copy import fast_copy
-from keras_aaa.inputs import check_batch, check_labels
+from keras_aaa.inputs import check_batch
 from keras_aaa.threat_model import ThreatModel
 
-BATCH = 250
 SEEDS_APART = 1_000_003  # more than there are batches, so that no two seeds share a draw
 PROBED_STEPS = 2  # of PGD, to find the fastest batch size
 
@@ -44,34 +45,6 @@ class PgdTest:
         if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 1:
             raise ValueError(f"steps: expected rising numbers from 1 on, got {self.steps}.")
         check_number("step_size", self.step_size, 0, above=True)
-
-
-def correct(defence: Defence, images, labels) -> np.ndarray:
-    """Return a mask, bool [n]: True where the defence classifies an image as its label.
-
-    Args:
-        defence: keras.Model or callable: images -> logits, computing in float32.
-        images: float32 [n, h, w, c] in [0, 1].
-        labels: int64 [n].
-
-    Raises:
-        TypeError, ValueError: for images or labels that are not as above.
-    """
-    images, labels = check_batch(images, labels, defence)
-    if not len(labels):
-        return np.zeros(0, bool)
-    logits = logits_in_batches(defence, images)
-    check_labels(labels, logits.shape[1])  # a callable has no output shape to check earlier
-    return np.argmax(logits, axis=-1) == labels.numpy()
-
-
-def logits_in_batches(defence: Defence, images) -> np.ndarray:
-    """Return the logits of a defence, float32 [n, classes], for images [n, h, w, c]; n >= 1."""
-    parts = [
-        compiled(defence, _logits_graph)(tf.gather(images, batch))[:count]
-        for batch, count in _batches(len(images), BATCH)
-    ]
-    return np.concatenate(parts)
 
 
 def survive_pgd(
@@ -109,13 +82,15 @@ def survive_pgd(
     """
     judge = defence if judge is None else judge
     images, labels = check_batch(images, labels, defence)
+    check_answers(defence, images)
+    warn_of_doubts(defence, images, labels)
     clean = correct(judge, images, labels)
     alive, done = np.flatnonzero(clean), 0
     survived: dict[int | None, np.ndarray] = {None: clean}
     on_batch((len(labels) - len(alive)) * test.steps[-1])
     if not len(alive):
         return survived | dict.fromkeys(test.steps, clean)
-    crafting = fast_copy(defence, precision)
+    crafting = fast_copy(defence, precision, images=images)
     common = {"threat": threat, "step_size": test.step_size}
 
     def probed(size):
@@ -139,8 +114,8 @@ def survive_pgd(
             on_batch(count * steps)
 
         x_adv = craft(attack, x, y, threat, report, batch)
-        standing = correct(judge, x_adv, y)
-        alive, start, done = alive[standing], x_adv[standing], steps
+        survivors = resists(judge, x_adv, y)
+        alive, start, done = alive[survivors], x_adv[survivors], steps
         survived[steps] = np.zeros(len(labels), bool)
         survived[steps][alive] = True
     return survived
@@ -168,13 +143,13 @@ def craft(
         RuntimeError: if the attack left the ball.
     """
     x_adv = np.empty(images.shape, np.float32)
-    batches = list(enumerate(_batches(len(labels), batch)))
+    numbered = list(enumerate(batches(len(labels), batch)))
 
-    def one(numbered):
-        index, (picked, _) = numbered
+    def one(item):
+        index, (picked, _) = item
         return attack(tf.gather(images, picked), tf.gather(labels, picked), picked, index)
 
-    for (index, (_, count)), found in zip(batches, map_threaded(one, batches), strict=True):
+    for (index, (_, count)), found in zip(numbered, map_threaded(one, numbered), strict=True):
         x_adv[index * batch : index * batch + count] = found[:count]
         on_batch(count)
     if not threat.contains(x_adv, images).all():
@@ -218,7 +193,9 @@ def attack_all(
     """
     function = lookup("attack", name, ATTACKS)
     images, labels = check_batch(images, labels, defence, threat)
-    crafting = fast_copy(defence, precision)
+    check_answers(defence, images)
+    warn_of_doubts(defence, images, labels)
+    crafting = fast_copy(defence, precision, images=images)
     start = random_start(images, threat, seed) if function is pgd else None
     seeded = "seed" in inspect.signature(function).parameters
 
@@ -231,15 +208,3 @@ def attack_all(
         return function(crafting, x, y, threat=threat, **(parameters or {}), **own)
 
     return craft(attack, images, labels, threat, on_batch)
-
-
-def _batches(examples: int, batch: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield the indices of each batch and its number of examples; the last repeats examples."""
-    for begin in range(0, examples, batch):
-        count = min(batch, examples - begin)
-        size = count if examples < batch else batch
-        yield begin + np.arange(size) % count, count
-
-
-def _logits_graph(logits):
-    return logits

@@ -10,35 +10,17 @@ from dataclasses import dataclass, field
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_aaa.attacks import pgd
-from keras_aaa.attacks._engine.compilation import compiled
-from keras_aaa.attacks._engine.loop import loss_and_gradient
-from keras_aaa.attacks.losses import cross_entropy
 from keras_aaa.defence import Defence
-from keras_aaa.evaluation.measure import (
-    PgdTest,
-    attack_all,
-    correct,
-    logits_in_batches,
-    survive_pgd,
-)
-from keras_aaa.models.surgery import are_probabilities
+from keras_aaa.evaluation.doubts import Evidence, doubts
+from keras_aaa.evaluation.measure import PgdTest, attack_all, survive_pgd
+from keras_aaa.evaluation.score import correct, resists
 from keras_aaa.threat_model import ThreatModel
 
 STRONGER_STEPS, RESTARTS, NOISE_DRAWS = 2, 3, 5
 EPS_FACTORS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
 SQUARE_TAKES = 0.002  # more than this after the gradient attacks points to masked gradients
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The result of one check. `warning` says what is suspicious; None if nothing is."""
-
-    check: str
-    figures: Mapping[str, float | list[float]]
-    warning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +62,7 @@ class Subject:
 def iterative_beats_single_step(s: Subject) -> Evidence:
     """PGD must be at least as strong as FGSM."""
     x = attack_all(s.defence, "fgsm", s.images, s.labels, threat=s.threat)
-    single = correct(s.defence, x, s.labels).mean()
+    single = resists(s.defence, x, s.labels).mean()
     iterative = s.survives_pgd().mean()
     figures = {"fgsm": float(single), "pgd": float(iterative)}
     found = f"FGSM leaves {single:.1%}, PGD {iterative:.1%}: a single step is the stronger attack."
@@ -149,43 +131,11 @@ def noise_never_wins(s: Subject) -> Evidence:
     standing = np.ones(len(s.labels), bool)
     for seed in range(NOISE_DRAWS):
         x = attack_all(s.defence, "random_noise", s.images, s.labels, threat=s.threat, seed=seed)
-        standing &= correct(s.defence, x, s.labels)
+        standing &= resists(s.defence, x, s.labels)
     share = float((white & ~standing).mean())
     found = f"{share:.1%} fall to random noise, but not to PGD."
     figures = {"survive_noise": float(standing.mean()), "noise_only": share}
     return Evidence("noise_never_wins", figures, found if share else None)
-
-
-def gradients_are_there(s: Subject) -> Evidence:
-    """Gradients of the loss must be finite, and nonzero for nearly all images."""
-    gradient = compiled(s.defence, _gradient_graph)(
-        tf.convert_to_tensor(s.images), tf.convert_to_tensor(s.labels)
-    ).numpy()
-    flat = gradient.reshape(len(gradient), -1)
-    zero, broken = float((flat == 0).all(1).mean()), float((~np.isfinite(flat)).any(1).mean())
-    figures = {"all_zero": zero, "not_finite": broken}
-    found = f"The gradient is zero for {zero:.1%} of the images and not finite for {broken:.1%}."
-    return Evidence("gradients_are_there", figures, found if zero > 0.05 or broken else None)
-
-
-def answers_repeat(s: Subject) -> Evidence:
-    """The same images must give the same logits. Attack a random defence with EOT."""
-    one, two = (logits_in_batches(s.defence, s.images) for _ in range(2))
-    difference = float(np.abs(one - two).max())
-    found = f"Repeated calls differ by {difference:.3g}: the defence is random, attack it with EOT."
-    return Evidence(
-        "answers_repeat", {"largest_difference": difference}, found if difference else None
-    )
-
-
-def outputs_are_logits(s: Subject) -> Evidence:
-    """Outputs that are probabilities saturate the cross-entropy and hide the gradient."""
-    logits = logits_in_batches(s.defence, s.images)
-    off = float(np.abs(logits.sum(1) - 1).max())
-    found = "The outputs sum to 1 and are not negative: these are probabilities, not logits."
-    return Evidence(
-        "outputs_are_logits", {"sum_minus_1": off}, found if are_probabilities(logits) else None
-    )
 
 
 def base_falls(s: Subject) -> Evidence:
@@ -213,25 +163,15 @@ CHECKS: tuple[Callable[[Subject], Evidence], ...] = (
     falls_to_zero_with_eps,
     black_box_never_wins,
     noise_never_wins,
-    gradients_are_there,
-    answers_repeat,
-    outputs_are_logits,
     base_falls,
     stays_in_the_ball,
 )
 
 
 def report(subject: Subject) -> list[Evidence]:
-    """Return the evidence of every check. Without a base, base_falls is left out."""
-    return [c(subject) for c in CHECKS if c is not base_falls or subject.base is not None]
+    """Return the evidence of every check. Without a base, base_falls is left out.
 
-
-def _gradient_graph(logits_of):
-    def run(images, labels):
-        def loss(x):
-            logits = logits_of(x)
-            return cross_entropy(logits, labels), logits
-
-        return loss_and_gradient(loss, images)[2]
-
-    return run
+    The checks of keras_aaa.evaluation.doubts come first.
+    """
+    first = doubts(subject.defence, subject.images, subject.labels)
+    return first + [c(subject) for c in CHECKS if c is not base_falls or subject.base is not None]

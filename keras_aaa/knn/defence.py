@@ -12,7 +12,8 @@ from keras_aaa.checks import check_number, lookup
 from keras_aaa.hashing import weights_hash
 from keras_aaa.knn.bank import Bank
 from keras_aaa.knn.search import Search, exact_search
-from keras_aaa.models.surgery import as_logits, decoder, defend, encoder
+from keras_aaa.models.probabilities import as_logits
+from keras_aaa.models.surgery import decoder, defend, encoder
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,16 +1,12 @@
-"""Combine and split models: defend(), logits without softmax, encoder, decoder."""
-
-import warnings
-from collections.abc import Callable
+"""Combine and split models: defend(), encoder, decoder, an additional output."""
 
 import keras
-import numpy as np
-import tensorflow as tf
 from keras import layers
 
 from keras_aaa.checks import lookup
 from keras_aaa.models import autoencoders
 from keras_aaa.models.blocks import Shape, logits
+from keras_aaa.models.probabilities import as_logits
 
 
 def defend(autoencoder: keras.Model, classifier: keras.Model) -> keras.Model:
@@ -153,85 +149,3 @@ def _latent(autoencoder: keras.Model) -> layers.Layer:
     if LATENT not in [layer.name for layer in autoencoder.layers]:
         raise ValueError(f"autoencoder: expected a layer named {LATENT!r} in {autoencoder.name}.")
     return autoencoder.get_layer(LATENT)
-
-
-SMALLEST = 1e-37  # lower bound of probabilities; float32 still represents it
-
-
-def ends_in_softmax(model: keras.Model) -> bool:
-    """Return whether the model's last layer is, or applies, a softmax."""
-    last = model.layers[-1]
-    if isinstance(last, keras.Model):
-        return ends_in_softmax(last)
-    activation = getattr(last, "activation", None)
-    return isinstance(last, layers.Softmax) or activation is keras.activations.softmax
-
-
-def as_logits(model: keras.Model) -> keras.Model:
-    """Return the model without its final softmax, or the model itself if it has none.
-
-    Removing a softmax gives a warning.
-
-    The returned model shares its layers with the original. There is one exception: a last dense
-    layer that applies softmax itself is copied with its present weights.
-
-    Args:
-        model: a functional keras.Model: images -> logits or probabilities [n, classes].
-
-    Returns:
-        keras.Model: images -> logits [n, classes]; `model` itself if it does not end in softmax.
-
-    Raises:
-        ValueError: if the softmax cannot be removed (a custom model).
-    """
-    if not ends_in_softmax(model):
-        return model
-    warnings.warn(
-        f"Model {model.name!r} ends in softmax; its logits are used instead.", stacklevel=3
-    )
-    return _without_softmax(model)
-
-
-def _without_softmax(model: keras.Model) -> keras.Model:
-    last = model.layers[-1]
-    if isinstance(last, keras.Model):
-        inner = _without_softmax(last)
-        return keras.models.clone_model(
-            model, clone_function=lambda layer: inner if layer is last else layer
-        )
-    if not hasattr(last, "input"):
-        raise ValueError(
-            f"Cannot remove the softmax of model {model.name!r}: pass one with logits."
-        )
-    if isinstance(last, layers.Softmax | layers.Activation):
-        return keras.Model(model.inputs, last.input, name=model.name)
-    config = {**last.get_config(), "activation": "linear"}
-    linear = type(last).from_config(config)
-    outputs = linear(last.input)
-    linear.set_weights(last.get_weights())
-    return keras.Model(model.inputs, outputs, name=model.name)
-
-
-def are_probabilities(outputs) -> bool:
-    """Return whether outputs [n, classes] are not negative and each row sums to 1."""
-    values = np.asarray(outputs, np.float64)
-    return bool(values.min() >= 0 and np.abs(values.sum(axis=1) - 1).max() < 1e-3)
-
-
-def of_probabilities(model: Callable) -> Callable:
-    """Return a model of the log-probabilities, which are logits up to a constant.
-
-    Use it for a softmax that as_logits cannot find or remove: an operation, or a softmax inside a
-    SavedModel.
-
-    Args:
-        model: keras.Model or callable: images -> probabilities [n, classes].
-
-    Returns:
-        Images -> log-probabilities: a keras.Model if `model` is a functional one, otherwise a
-        callable.
-    """
-    if isinstance(model, keras.Model) and getattr(model, "inputs", None):
-        logs = keras.ops.log(keras.ops.maximum(model.outputs[0], SMALLEST))
-        return keras.Model(model.inputs, logs, name=model.name)
-    return lambda images: tf.math.log(tf.maximum(model(images), SMALLEST))

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.attacks._engine.compilation import compiled
 from keras_aaa.attacks._pgd import pgd, random_start
+from keras_aaa.fast.compilation import compiled
 from keras_aaa.fast.fast_copy import fast_copy
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.distribution import sum_over_workers, worker_slice

@@ -6,6 +6,7 @@ from typing import TypeVar, cast
 
 import tensorflow as tf
 
+from keras_aaa.answers import check_answers
 from keras_aaa.inputs import check_batch
 from keras_aaa.norms import NORMS
 from keras_aaa.threat_model import ThreatModel
@@ -31,6 +32,7 @@ def attack(*norms: str) -> Callable[[Attack], Attack]:
             check_norm(craft.__name__, norms_of(checked), threat)
             if not len(labels):
                 return images
+            check_answers(model, images)
             return craft(model, images, labels, threat=threat, **settings)
 
         setattr(checked, _NORMS, norms or tuple(NORMS))

@@ -1,0 +1,120 @@
+"""Three cheap checks that run before every evaluation: can an attack see this model at all?
+
+Carlini et al. 2019, "On Evaluating Adversarial Robustness"; Athalye et al. 2018.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from keras_aaa.attacks._engine.loop import loss_and_gradient
+from keras_aaa.attacks.losses import cross_entropy
+from keras_aaa.defence import Defence
+from keras_aaa.evaluation.score import batches, logits_in_batches
+from keras_aaa.fast.compilation import compiled, per_model
+from keras_aaa.models.probabilities import are_probabilities
+
+BATCH = 20  # images; gradients of large ones take much memory
+EXAMPLES = 200  # of an evaluation, that the checks look at
+TOLERATED = 0.01  # share of images without a usable gradient
+
+
+class Doubt(UserWarning):
+    """A measured robust accuracy may be too high."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The result of one check. `warning` says what is suspicious; None if nothing is."""
+
+    check: str
+    figures: Mapping[str, float | list[float]]
+    warning: str | None = None
+
+
+def gradients_are_there(defence: Defence, images, labels) -> Evidence:
+    """Gradients of the loss must be finite, and nonzero for nearly all images."""
+    run = compiled(defence, _gradient_graph)
+    masks = [
+        run(tf.gather(images, batch), tf.gather(labels, batch))[:, :count]
+        for batch, count in batches(len(labels), BATCH)
+    ]
+    zero, broken = np.concatenate(masks, axis=1).mean(axis=1).tolist()
+    figures = {"all_zero": zero, "not_finite": broken}
+    warning = (
+        f"The gradient of the cross-entropy is zero for {zero:.1%} of the images and not finite "
+        f"for {broken:.1%}: attacks that use it cannot see the model there."
+    )
+    return Evidence("gradients_are_there", figures, warning if zero + broken > TOLERATED else None)
+
+
+def answers_repeat(defence: Defence, images, labels) -> Evidence:
+    """The same images must give the same logits. Attack a random defence with EOT."""
+    one, two = (logits_in_batches(defence, images) for _ in range(2))
+    difference = float(np.abs(one - two).max())
+    warning = (
+        f"Repeated calls differ by {difference:.3g}: the defence is random. Attack it with EOT "
+        'and evaluate it by autoattack with version "rand".'
+    )
+    return Evidence(
+        "answers_repeat", {"largest_difference": difference}, warning if difference else None
+    )
+
+
+def outputs_are_logits(defence: Defence, images, labels) -> Evidence:
+    """Outputs that are probabilities saturate the cross-entropy and hide the gradient."""
+    logits = logits_in_batches(defence, images)
+    off = float(np.abs(logits.sum(1) - 1).max())
+    warning = "The outputs sum to 1 and are not negative: these are probabilities, not logits."
+    return Evidence(
+        "outputs_are_logits", {"sum_minus_1": off}, warning if are_probabilities(logits) else None
+    )
+
+
+CHECKS: tuple[Callable[[Defence, np.ndarray, np.ndarray], Evidence], ...] = (
+    gradients_are_there,
+    answers_repeat,
+    outputs_are_logits,
+)
+
+
+def doubts(defence: Defence, images, labels) -> list[Evidence]:
+    """Return the evidence of each check, on the first EXAMPLES examples.
+
+    Args:
+        defence: keras.Model or callable: images -> logits.
+        images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n]; n >= 1.
+    """
+    images, labels = images[:EXAMPLES], labels[:EXAMPLES]
+    return [check(defence, images, labels) for check in CHECKS]
+
+
+def warn_of_doubts(defence: Defence, images, labels) -> None:
+    """Give a Doubt warning for each check that finds something suspicious, once for a model."""
+
+    def warn(reference):
+        for evidence in doubts(reference(), images, labels):
+            if evidence.warning:
+                warnings.warn(evidence.warning, Doubt, stacklevel=5)
+
+    if len(labels):
+        per_model(defence, (warn_of_doubts, tuple(images.shape[1:])), warn)
+
+
+def _gradient_graph(logits_of):
+    """Return run(images, labels) -> masks, bool [2, n]: gradient is all zero, is not finite."""
+
+    def run(images, labels):
+        def loss(x):
+            logits = logits_of(x)
+            return cross_entropy(logits, labels), logits
+
+        gradient = loss_and_gradient(loss, images)[2]
+        axes = (1, 2, 3)
+        finite = tf.reduce_all(tf.math.is_finite(gradient), axes)
+        return tf.stack([tf.reduce_all(gradient == 0, axes), ~finite])
+
+    return run

@@ -1,0 +1,92 @@
+"""Models whose robust accuracy cannot be trusted are named, without being asked."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from keras_aaa import ThreatModel
+from keras_aaa.evaluation import AutoAttack, PgdTest, attack_all, autoattack, survive_pgd
+from keras_aaa.evaluation.doubts import BATCH, Doubt, doubts
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((BATCH + 5, 6, 6, 1), np.float32)
+THREAT = ThreatModel("linf", 0.05)
+FEW = AutoAttack(steps=2, targets=1, queries=2)
+
+
+@pytest.fixture
+def classifier():
+    return keras.Sequential([keras.Input((6, 6, 1)), layers.Flatten(), layers.Dense(4)])
+
+
+def rounded(m):
+    return lambda x: m(tf.round(4 * x) / 4)
+
+
+def random(m):
+    return lambda x: m(x) + tf.random.normal([4])
+
+
+def probabilities(m):
+    return lambda x: tf.nn.softmax(m(x))
+
+
+def saturated(m):
+    return lambda x: 1e5 * m(x)
+
+
+def broken_gradient(m):
+    return lambda x: m(x) + tf.sqrt(tf.nn.relu(x[:, :1, 0, 0] - 0.9))
+
+
+SUSPICIOUS = {
+    rounded: "zero for 100.0%",
+    random: "the defence is random",
+    probabilities: "are probabilities",
+    saturated: "The gradient of the cross-entropy is zero for",
+    broken_gradient: "not finite for [1-9]",
+}
+
+
+@pytest.mark.parametrize("defence", SUSPICIOUS, ids=lambda f: f.__name__)
+def test_every_evaluation_warns_once(defence, classifier):
+    labels = np.argmax(classifier(IMAGES), axis=-1)
+    for evaluate in (
+        lambda m: autoattack(m, IMAGES, labels, threat=THREAT, settings=FEW),
+        lambda m: attack_all(m, "fgsm", IMAGES, labels, threat=THREAT),
+        lambda m: survive_pgd(m, IMAGES, labels, threat=THREAT, test=PgdTest((1,), 0.02)),
+    ):
+        model = defence(classifier)
+        with pytest.warns(Doubt, match=SUSPICIOUS[defence]):
+            evaluate(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Doubt)
+            attack_all(model, "fgsm", IMAGES, labels, threat=THREAT)
+
+
+def test_a_sound_model_gives_no_warning(classifier):
+    labels = np.argmax(classifier(IMAGES), axis=-1)
+    assert [e.warning for e in doubts(classifier, IMAGES, labels)] == [None] * 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Doubt)
+        attack_all(classifier, "fgsm", IMAGES, labels, threat=THREAT)
+
+
+def test_square_that_beats_the_gradient_attacks_is_named():
+    inner = keras.Sequential([keras.Input((6, 6, 1)), layers.Flatten(), layers.Dense(4)])
+    shattered = rounded(inner)
+    images = np.full((8, 6, 6, 1), 0.37, np.float32)  # the ball crosses the step at 0.375
+    labels = np.argmax(shattered(images), axis=-1)
+    with pytest.warns(Doubt, match="Square, which uses no gradient, took"):
+        result = autoattack(
+            shattered,
+            images,
+            labels,
+            threat=ThreatModel("linf", 0.3),
+            settings=AutoAttack(steps=2, targets=1, queries=200),
+        )
+    assert result["square"].mean() < result["fab_t"].mean()
