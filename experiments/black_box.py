@@ -69,6 +69,8 @@ flags.DEFINE_string(
     "target", None, "Zoo name of the classifier; by default the study's target classifier."
 )
 flags.DEFINE_string("url", None, "URL of the served target, in TensorFlow Serving's REST form.")
+flags.DEFINE_string("url_input", "images", "Name of the served model's input.")
+flags.DEFINE_string("url_output", "probabilities", "Name of the served model's output.")
 flags.DEFINE_list("ways", list(WAYS), f"Ways of training: any of {', '.join(WAYS)}.")
 flags.DEFINE_integer("tune_epochs", 1, "Epochs of `tuned`.", 1)
 
@@ -134,7 +136,9 @@ def _train(
     options = autoencoder_options()
     ways = [lookup("way", name, dict.fromkeys(WAYS, name)) for name in FLAGS.ways]
     spec = data.image_spec(setting.dataset, setting.data_dir)
-    query = rest_query(FLAGS.url) if FLAGS.url else _probabilities(behind.model)
+    query = _probabilities(behind.model)
+    if FLAGS.url:
+        query = rest_query(FLAGS.url, FLAGS.url_output, input_name=FLAGS.url_input)
     runs: dict[str, Trained] = {}
     asked: dict[str, int] = {}
     transfer = FLAGS.start_from or autoencoder_name(setting.dataset, "ce_mse")

@@ -1,4 +1,4 @@
-"""Load a model to evaluate: from the zoo, a .keras file or a SavedModel, defended or not."""
+"""Load a model to evaluate: from the zoo, a file of Keras or a SavedModel, defended or not."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from experiments.examples import check_zip
 from keras_aaa.evaluation.score import logits_in_batches
 from keras_aaa.hashing import file_hash, weights_hash
 from keras_aaa.inputs import check_batch
 from keras_aaa.models import as_logits, defend
+from keras_aaa.models.files import SUFFIXES, read_model
 from keras_aaa.models.probabilities import are_probabilities, of_probabilities
 from keras_aaa.threat_model import ThreatModel
 from zoo import artefact, store
@@ -33,6 +33,7 @@ class NamedDefence:
             files of any other model.
         dataset, threat: from the zoo's card, or None.
         classifier, autoencoder: the parts, or None.
+        takes: the input's shape [n, h, w, c] of a SavedModel, or None.
     """
 
     name: str
@@ -43,6 +44,7 @@ class NamedDefence:
     threat: ThreatModel | None = None
     classifier: keras.Model | None = None
     autoencoder: keras.Model | None = None
+    takes: tf.TensorShape | None = None
 
 
 def load_defence(model: str, autoencoder: str | None) -> NamedDefence:
@@ -54,18 +56,19 @@ def load_defence(model: str, autoencoder: str | None) -> NamedDefence:
     path = Path(model)
     if path.is_dir() and (path / "saved_model.pb").exists():
         if autoencoder:
-            raise ValueError("--defend: expected --model to be a zoo name or a .keras file.")
+            raise ValueError(
+                "--defend: expected --model to be a zoo name, a .keras or an .h5 file."
+            )
         return _saved_model(path)
     content = ""
-    if path.suffix == ".keras":
-        check_zip(path, "--model", ".keras")
-        classifier, name, card, inner = keras.models.load_model(path), path.stem, None, None
+    if path.suffix in SUFFIXES:
+        classifier, name, card, inner = _read(path, "--model"), path.stem, None, None
         content = file_hash(path)  # the weights' hash does not cover the architecture
         _check_classifier(classifier, model)
     elif _is_path(model):
         raise ValueError(
-            f"--model: expected a zoo name, a .keras file or the folder of a SavedModel; {model} "
-            f"is not {'a SavedModel' if path.is_dir() else 'one of them'}."
+            "--model: expected a zoo name, a .keras or .h5 file, or the folder of a SavedModel; "
+            f"{model} is not {'a SavedModel' if path.is_dir() else 'one of them'}."
         )
     else:
         card = zoo.info(model)
@@ -88,6 +91,13 @@ def load_defence(model: str, autoencoder: str | None) -> NamedDefence:
     return NamedDefence(name, title, whole, identity, dataset, threat, classifier, inner)
 
 
+def _read(path: Path, flag: str) -> keras.Model:
+    try:
+        return read_model(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{flag}: {error}") from error
+
+
 def _is_path(given: str) -> bool:
     """Return whether the argument is a path, which a zoo name cannot be."""
     return "/" in given or "." in given
@@ -96,11 +106,10 @@ def _is_path(given: str) -> bool:
 def _autoencoder(given: str) -> tuple[keras.Model, zoo.Card | None, str]:
     """Return the model of --defend, its card (zoo) or None, and its file's sha256 (or "")."""
     path = Path(given)
-    if path.suffix == ".keras":
-        check_zip(path, "--defend", ".keras")
-        return keras.models.load_model(path), None, file_hash(path)
+    if path.suffix in SUFFIXES:
+        return _read(path, "--defend"), None, file_hash(path)
     if _is_path(given):
-        raise ValueError(f"--defend: expected a zoo name or a .keras file, got {given}.")
+        raise ValueError(f"--defend: expected a zoo name, a .keras or .h5 file, got {given}.")
     card = zoo.info(given)
     if card.kind != "autoencoder":
         raise ValueError(f"--defend: expected an autoencoder, {given} is a {card.kind}.")
@@ -108,7 +117,14 @@ def _autoencoder(given: str) -> tuple[keras.Model, zoo.Card | None, str]:
 
 
 def with_logits(defence: NamedDefence, images) -> NamedDefence:
-    """Return the defence; if it returns probabilities, their logarithms replace them."""
+    """Return the defence; if it returns probabilities, their logarithms replace them.
+
+    Raises:
+        TypeError, ValueError: if the defence does not take the images.
+    """
+    if defence.takes is not None and not defence.takes.is_compatible_with(np.shape(images)):
+        takes, got = tuple(defence.takes[1:]), np.shape(images)[1:]
+        raise ValueError(f"--model: {defence.title} takes images {takes}, got {got}.")
     images = check_batch(images, np.zeros(len(images), np.int64), defence.model)[0]
     if not are_probabilities(logits_in_batches(defence.model, images[:PROBED])):
         return defence
@@ -131,14 +147,16 @@ def _saved_model(path: Path) -> NamedDefence:
         found = sorted(loaded.signatures)
         raise ValueError(f"{path}: expected a signature named serving_default, found {found}.")
     signature = loaded.signatures["serving_default"]
-    arguments = sorted(signature.structured_input_signature[1])
-    if len(arguments) != 1:
-        raise ValueError(f"{path}: expected one input, the images; found {arguments}.")
-    (argument,) = arguments
+    inputs = signature.structured_input_signature[1]
+    if len(inputs) != 1:
+        raise ValueError(f"{path}: expected one input, the images; found {sorted(inputs)}.")
+    ((argument, images),) = inputs.items()
+    _check_spec(path, f"an input {argument}", images, "(n, h, w, c)")
     outputs = signature.structured_outputs
     key = "logits" if "logits" in outputs else next(iter(outputs))
     if "logits" not in outputs and len(outputs) > 1:
         raise ValueError(f"{path}: expected an output named logits, found {sorted(outputs)}.")
+    _check_spec(path, f"an output {key}", outputs[key], "(n, classes)")
 
     def logits(images):
         # This closure keeps `loaded` alive, which owns the variables.
@@ -146,4 +164,25 @@ def _saved_model(path: Path) -> NamedDefence:
 
     files = [path / "saved_model.pb", *sorted((path / "variables").glob("*"))]
     name = path.parent.name if path.name.isdigit() else path.name  # <name>/<version>
-    return NamedDefence(name, str(path), logits, "".join(map(file_hash, files)))
+    identity = "".join(map(file_hash, files))
+    return NamedDefence(name, str(path), logits, identity, takes=images.shape)
+
+
+def _check_spec(path: Path, role: str, spec: tf.TensorSpec, axes: str) -> None:
+    """Raise ValueError unless a SavedModel's input or output is float32, for any number n."""
+    found = f"{spec.dtype.name} {tuple(spec.shape) if spec.shape.rank is not None else spec.shape}"
+    rank = axes.count(",") + 1
+    fault = ""
+    if spec.dtype != tf.float32:
+        fault = f"of {spec.dtype.name}"
+    elif spec.shape.rank not in (None, rank):
+        fault = f"with {spec.shape.rank} axes"
+    elif spec.shape.rank and spec.shape[0] is not None:
+        fault = f"for {spec.shape[0]} images at a time"
+    elif rank == 4 and spec.shape.rank and spec.shape[1] in (1, 3) and spec.shape[3] not in (1, 3):
+        fault = "with the channels first"
+    if fault:
+        raise ValueError(
+            f"{path}: expected {role} float32 {axes} with any n, got one {fault}, {found}; export "
+            "the model again behind a function that converts it."
+        )

@@ -4,8 +4,8 @@
     python -m experiments.evaluate --model=my.keras --dataset=mnist --defend=aaa_mnist_ce_mse
     python -m experiments.evaluate --model=folder/ --npz=images.npz --norm=linf --eps=0.1
 
---model takes a zoo name (an autoencoder is put before its source classifier), a .keras file, or the
-folder of a SavedModel with a signature that returns logits. --npz takes a file with `images`
+--model takes a zoo name (an autoencoder is put before its source classifier), a .keras or .h5 file,
+or the folder of a SavedModel with a signature that returns logits. --npz takes a file with `images`
 float32 [n, h, w, c] in [0, 1] and `labels` [n]. An attack's parameters follow its name:
 pgd:steps=200:step_size=0.01. The run's folder holds result.json, and fallen.png with examples that
 an attack made misclassified. An interrupted AutoAttack resumes.
@@ -41,9 +41,11 @@ from keras_aaa.norms import NORMS
 from keras_aaa.results import Measurement, write_json
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, "Zoo name, .keras file or SavedModel folder.", required=True)
 flags.DEFINE_string(
-    "defend", None, "Autoencoder to put before the model: a zoo name or a .keras file."
+    "model", None, "Zoo name, .keras or .h5 file, or SavedModel folder.", required=True
+)
+flags.DEFINE_string(
+    "defend", None, "Autoencoder to put before the model: a zoo name, a .keras or .h5 file."
 )
 flags.DEFINE_list("attack", ["clean", "pgd"], f"Any of {', '.join(NAMES)}.")
 flags.DEFINE_string("dataset", None, "Test set; by default the data set of the zoo's card.")

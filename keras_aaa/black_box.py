@@ -5,9 +5,11 @@ Paper: AAA, "Future Work". The estimator follows Chen et al. 2017, "ZOO", and Il
 "Black-box Adversarial Attacks with Limited Queries and Information".
 """
 
+import contextlib
 import json
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from concurrent import futures
@@ -22,6 +24,7 @@ from keras_aaa.checks import check_number
 # images float32 [n, h, w, c] in [0, 1] -> probabilities [n, classes]
 Query = Callable[[np.ndarray], np.ndarray]
 
+LONGEST = 300  # characters of a server's reason that an error shows
 SMALLEST = 1e-6  # smaller probabilities are raised to it, so that the logarithm is finite
 
 
@@ -232,17 +235,20 @@ def black_box(
     return keras.Model(inputs, Queried(queries, pairs, step, seed)(inputs), name="black_box")
 
 
-def rest_query(url: str, output: str = "probabilities", seconds: float = 60.0) -> Query:
+def rest_query(
+    url: str, output: str = "probabilities", seconds: float = 60.0, *, input_name: str = "images"
+) -> Query:
     """Return a function images -> probabilities that queries a served model.
 
     Args:
         url: http://HOST:PORT/v1/models/NAME, as in TensorFlow Serving.
         output: name of the signature's output with the probabilities.
         seconds: time limit of an answer.
+        input_name: name of the signature's input for the images.
 
     Returns:
-        A function of float32 images [n, h, w, c]. It raises OSError if the request fails, and
-        KeyError if the answer has no such output.
+        A function of float32 images [n, h, w, c]. It raises OSError with the server's reason if the
+        request fails, and ValueError if the answer has no such output.
 
     Raises:
         ValueError: if `url` does not begin with http:// or https://.
@@ -251,12 +257,25 @@ def rest_query(url: str, output: str = "probabilities", seconds: float = 60.0) -
         raise ValueError(f"url: expected http://HOST:PORT/v1/models/NAME, got {url!r}.")
 
     def query(images: np.ndarray) -> np.ndarray:
-        body = json.dumps({"inputs": {"images": np.asarray(images).tolist()}}).encode()
+        body = json.dumps({"inputs": {input_name: np.asarray(images).tolist()}}).encode()
         request = urllib.request.Request(
             f"{url}:predict", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=seconds) as answer:
-            outputs = json.load(answer)["outputs"]
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:
+                outputs = json.load(answer)["outputs"]
+        except urllib.error.HTTPError as error:
+            raise OSError(f"{url} refused the request ({error.code}): {_reason(error)}") from error
+        if isinstance(outputs, dict) and output not in outputs:
+            raise ValueError(f"{url}: expected an output {output!r}, got {sorted(outputs)}.")
         return np.asarray(outputs[output] if isinstance(outputs, dict) else outputs, np.float32)
 
     return query
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """Return the reason in a server's answer to a failed request, in one line."""
+    text = error.read().decode(errors="replace")
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # another server answers otherwise
+        text = json.loads(text)["error"]
+    return " ".join(str(text).split())[:LONGEST] or str(error.reason)

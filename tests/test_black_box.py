@@ -1,8 +1,12 @@
 """Gradients by queries against true ones, and the trainer on a classifier nobody can look into."""
 
+import contextlib
+import http.server
+import json
 import math
 import subprocess
 import sys
+import threading
 import time
 from concurrent import futures
 
@@ -188,6 +192,62 @@ def test_a_classifier_in_another_process(small_classifier, digits, tmp_path):
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            b'{"error": "input size does not match\\nsignature"}',
+            "(400): input size does not match ",
+        ),
+        (b"<h1>Bad Request</h1>", "(400): <h1>Bad Request</h1>"),
+        (b"", "(400): Bad Request"),
+        (b'["x"]', '(400): ["x"]'),
+    ],
+)
+def test_a_refused_request_shows_the_servers_reason(answer, message):
+    class Refuse(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+    with serving(Refuse) as url, pytest.raises(OSError) as raised:
+        rest_query(url)(IMAGES[:2])
+    assert f"{url} refused the request {message}" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_names_of_input_and_output_are_the_callers():
+    asked = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            answer = json.dumps({"outputs": {"scores": [[0.25, 0.75]], "other": [[0]]}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+    with serving(Answer) as url:
+        answered = rest_query(url, "scores", input_name="input_1")(IMAGES[:1])
+        with pytest.raises(ValueError, match=r"expected an output 'probabilities', got .*scores"):
+            rest_query(url)(IMAGES[:1])
+    np.testing.assert_array_equal(answered, [[0.25, 0.75]])
+    assert [list(body["inputs"]) for body in asked] == [["input_1"], ["images"]]
+
+
+@contextlib.contextmanager
+def serving(handler):
+    """Serve in a thread; yields the URL of a model."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/models/mine"
+        server.shutdown()
 
 
 def test_settings_that_cannot_be():

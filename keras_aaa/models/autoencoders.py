@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_aaa.models import channels_last
 from keras_aaa.models.blocks import Shape, checked, conv, conv_bn, image_input, pixels
 
 
@@ -23,12 +24,12 @@ def conv_dense_autoencoder(
     rows, columns = input_shape[0] // 4, input_shape[1] // 4
     x = conv(checked(inputs), width, stride=2)
     x = conv(x, 2 * width, stride=2)
-    x = layers.Flatten()(x)
+    x = channels_last.Flatten()(x)
     x = layers.Dense(latent, name="latent")(x)
     x = layers.Dense(rows * columns * 2 * width, activation="relu")(x)
     x = layers.Reshape((rows, columns, 2 * width))(x)
-    x = layers.Conv2DTranspose(width, 3, 2, padding="same", activation="relu")(x)
-    x = layers.Conv2DTranspose(input_shape[-1], 3, 2, padding="same")(x)
+    x = channels_last.Conv2DTranspose(width, 3, 2, padding="same", activation="relu")(x)
+    x = channels_last.Conv2DTranspose(input_shape[-1], 3, 2, padding="same")(x)
     return keras.Model(inputs, pixels(x), name="conv_dense_autoencoder")
 
 
@@ -43,16 +44,16 @@ def conv_autoencoder(input_shape: Shape = (28, 28, 1), width: int = 32) -> keras
     """
     inputs = image_input(input_shape, divisible_by=4)
     x = conv_bn(checked(inputs), width)
-    x = layers.MaxPooling2D()(x)
+    x = channels_last.MaxPooling2D()(x)
     x = conv_bn(x, 2 * width)
-    x = layers.MaxPooling2D()(x)
+    x = channels_last.MaxPooling2D()(x)
     x = conv_bn(x, 4 * width)
     x = layers.Identity(name="latent")(conv_bn(x, 8 * width))
     x = conv_bn(x, 4 * width)
     x = conv_bn(x, 2 * width)
-    x = layers.UpSampling2D()(x)
+    x = channels_last.UpSampling2D()(x)
     x = conv_bn(x, width)
-    x = layers.UpSampling2D()(x)
+    x = channels_last.UpSampling2D()(x)
     x = conv(x, input_shape[-1], activation=None)
     return keras.Model(inputs, pixels(x), name="conv_autoencoder")
 
@@ -72,10 +73,10 @@ def unet(input_shape: Shape = (32, 32, 3), width: int = 64) -> keras.Model:
     for filters in (width, 2 * width, 4 * width):
         x = conv_bn(x, filters)
         skips.append(x)
-        x = layers.MaxPooling2D()(x)
+        x = channels_last.MaxPooling2D()(x)
     x = layers.Identity(name="latent")(conv_bn(x, 4 * width))
     for filters, skip in zip((4 * width, 2 * width, width), reversed(skips), strict=True):
-        x = layers.Concatenate()([layers.UpSampling2D()(x), skip])
+        x = layers.Concatenate()([channels_last.UpSampling2D()(x), skip])
         x = conv_bn(x, filters)
     x = conv(x, input_shape[-1], kernel=1, activation=None)
     return keras.Model(inputs, pixels(x), name="unet")
@@ -105,8 +106,8 @@ def pooled_encoder(inputs, width: int):
         inputs: Keras tensor of images [n, h, w, c].
         width: filters of the first and the latent convolution.
     """
-    x = layers.MaxPooling2D()(conv(checked(inputs), width))
-    x = layers.MaxPooling2D()(conv(x, 2 * width))
+    x = channels_last.MaxPooling2D()(conv(checked(inputs), width))
+    x = channels_last.MaxPooling2D()(conv(x, 2 * width))
     return layers.Identity(name="latent")(conv(x, width))
 
 
@@ -119,10 +120,10 @@ def pooled_decoder(latent, channels: int, width: int):
         width: filters of the first and the last hidden layer.
     """
     x = conv(latent, width)
-    x = layers.Conv2DTranspose(2 * width, 3, 2, padding="same", activation="relu")(x)
+    x = channels_last.Conv2DTranspose(2 * width, 3, 2, padding="same", activation="relu")(x)
     x = conv(x, 2 * width)
-    x = layers.Conv2DTranspose(width, 3, 2, padding="same", activation="relu")(x)
+    x = channels_last.Conv2DTranspose(width, 3, 2, padding="same", activation="relu")(x)
     # The first outputs are dark. Mid-grey outputs start far from MNIST's black background: all
     # layers drift there together and end where the sigmoid's gradient is 0 (in all nine runs).
     dark = keras.initializers.Constant(-2.0)
-    return pixels(layers.Conv2D(channels, 3, padding="same", bias_initializer=dark)(x))
+    return pixels(channels_last.Conv2D(channels, 3, padding="same", bias_initializer=dark)(x))

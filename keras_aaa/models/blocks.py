@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from keras_aaa.models import channels_last
 from keras_aaa.models.normalisation import FusedBatchNormalization
 
 Shape = tuple[int, ...]
@@ -30,13 +31,13 @@ class CheckedImages(layers.Layer):
 
 def conv(x, filters: int, kernel: int = 3, stride: int = 1, activation: str | None = "relu"):
     """Apply a convolution with same padding ("filters-kernel-stride" in the paper's tables)."""
-    return layers.Conv2D(filters, kernel, stride, padding="same", activation=activation)(x)
+    return channels_last.Conv2D(filters, kernel, stride, padding="same", activation=activation)(x)
 
 
 def conv_bn(x, filters: int, kernel: int = 3, repeats: int = 2):
     """Apply convolution, batch normalisation and ReLU `repeats` times ("conv-bn x2" in tables)."""
     for _ in range(repeats):
-        x = layers.Conv2D(filters, kernel, padding="same", use_bias=False)(x)
+        x = channels_last.Conv2D(filters, kernel, padding="same", use_bias=False)(x)
         x = normalised(x)
         x = layers.ReLU()(x)
     return x

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_aaa.models import channels_last
 from keras_aaa.models.blocks import Shape, checked, conv, image_input, logits
 
 
@@ -44,8 +45,8 @@ def _conv_pool(input_shape, classes, width, dense, convolutions, name):
     for filters in (width, 2 * width):
         for _ in range(convolutions):
             x = conv(x, filters)
-        x = layers.MaxPooling2D()(x)
-    x = layers.Flatten()(x)
+        x = channels_last.MaxPooling2D()(x)
+    x = channels_last.Flatten()(x)
     x = layers.Dense(dense, activation="relu")(x)
     return keras.Model(inputs, logits(x, classes), name=name)
 
@@ -63,7 +64,7 @@ def fc(
         hidden: units of each hidden layer.
     """
     inputs = image_input(input_shape)
-    x = layers.Flatten()(checked(inputs))
+    x = channels_last.Flatten()(checked(inputs))
     for units in hidden:
         x = layers.Dense(units, activation="relu")(x)
     return keras.Model(inputs, logits(x, classes), name="fc")
@@ -90,14 +91,14 @@ def dnn(
     inputs = image_input(input_shape, divisible_by=8)
     x = conv(checked(inputs), width)
     x = conv(x, 2 * width)
-    x = layers.MaxPooling2D()(x)
+    x = channels_last.MaxPooling2D()(x)
     x = layers.Dropout(dropout)(x)
     x = conv(x, 4 * width)
-    x = layers.MaxPooling2D()(x)
+    x = channels_last.MaxPooling2D()(x)
     x = conv(x, 4 * width, kernel=2)
-    x = layers.MaxPooling2D()(x)
+    x = channels_last.MaxPooling2D()(x)
     x = layers.Dropout(dropout)(x)
-    x = layers.Flatten()(x)
+    x = channels_last.Flatten()(x)
     x = layers.Dense(dense, activation="relu")(x)
     x = layers.Dropout(dropout)(x)
     return keras.Model(inputs, logits(x, classes), name="dnn")

@@ -1,8 +1,8 @@
 """A classifier and an autoencoder that share an encoder. Paper: Revisiting, Figure 3."""
 
 import keras
-from keras import layers
 
+from keras_aaa.models import channels_last
 from keras_aaa.models.autoencoders import pooled_decoder, pooled_encoder
 from keras_aaa.models.blocks import Shape, image_input, logits
 
@@ -26,7 +26,7 @@ def joint_network(
     inputs = image_input(input_shape, divisible_by=4)
     latent = pooled_encoder(inputs, width)
     outputs = [
-        logits(layers.Flatten()(latent), classes),
+        logits(channels_last.Flatten()(latent), classes),
         pooled_decoder(latent, input_shape[-1], width),
     ]
     return keras.Model(inputs, outputs, name="joint_network")
@@ -42,7 +42,9 @@ def latent_classifier(
     """
     inputs = image_input(input_shape, divisible_by=4)
     latent = pooled_encoder(inputs, width)
-    return keras.Model(inputs, logits(layers.Flatten()(latent), classes), name="latent_classifier")
+    return keras.Model(
+        inputs, logits(channels_last.Flatten()(latent), classes), name="latent_classifier"
+    )
 
 
 def classifying_half(joint: keras.Model) -> keras.Model:

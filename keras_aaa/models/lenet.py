@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_aaa.models import channels_last
 from keras_aaa.models.blocks import Shape, checked, image_input, logits
 
 
@@ -37,11 +38,11 @@ def _lenet(input_shape, classes, filters, dense, padding, name):
         raise ValueError(
             f"input_shape: expected a height and width of at least 16, got {input_shape}."
         )
-    x = layers.Conv2D(filters[0], 5, padding=padding, activation="relu")(checked(inputs))
-    x = layers.MaxPooling2D()(x)
-    x = layers.Conv2D(filters[1], 5, activation="relu")(x)
-    x = layers.MaxPooling2D()(x)
-    x = layers.Flatten()(x)
+    x = channels_last.Conv2D(filters[0], 5, padding=padding, activation="relu")(checked(inputs))
+    x = channels_last.MaxPooling2D()(x)
+    x = channels_last.Conv2D(filters[1], 5, activation="relu")(x)
+    x = channels_last.MaxPooling2D()(x)
+    x = channels_last.Flatten()(x)
     for units in dense:
         x = layers.Dense(units, activation="relu")(x)
     return keras.Model(inputs, logits(x, classes), name=name)

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_aaa.models import channels_last
 from keras_aaa.models.blocks import Shape, checked, image_input, logits
 
 
@@ -30,7 +31,7 @@ def mlp_mixer(
     """
     inputs = image_input(input_shape, divisible_by=patch)
     patches = (input_shape[0] // patch) * (input_shape[1] // patch)
-    x = layers.Conv2D(width, patch, patch)(checked(inputs))
+    x = channels_last.Conv2D(width, patch, patch)(checked(inputs))
     x = layers.Reshape((patches, width))(x)
     for _ in range(blocks):
         mixed = layers.Permute((2, 1))(layers.LayerNormalization(epsilon=1e-6)(x))
@@ -38,7 +39,7 @@ def mlp_mixer(
         x = layers.Add()([x, mixed])
         mixed = _two_layers(layers.LayerNormalization(epsilon=1e-6)(x), channel_units, width)
         x = layers.Add()([x, mixed])
-    x = layers.GlobalAveragePooling1D()(layers.LayerNormalization(epsilon=1e-6)(x))
+    x = channels_last.GlobalAveragePooling1D()(layers.LayerNormalization(epsilon=1e-6)(x))
     return keras.Model(inputs, logits(x, classes), name="mixer")
 
 

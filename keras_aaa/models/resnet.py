@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_aaa.models import channels_last
 from keras_aaa.models.blocks import Shape, checked, image_input, logits, normalised
 
 
@@ -36,7 +37,7 @@ def narrow_resnet(
             shortcut = activated if stage == unit == 0 else x
             stride = 2 if stage and not unit else 1
             x = _residual(activated, width, stride, shortcut)
-    x = layers.GlobalAveragePooling2D()(_activation(x))
+    x = channels_last.GlobalAveragePooling2D()(_activation(x))
     return keras.Model(inputs, logits(x, classes), name="resnet")
 
 
@@ -66,7 +67,7 @@ def resnet110(
             y = normalised(_conv(y, width, 1))
             shortcut = x[:, ::stride, ::stride] if stride > 1 else x
             x = layers.ReLU()(layers.Add()([y, _padded(shortcut, width)]))
-    x = layers.GlobalAveragePooling2D()(x)
+    x = channels_last.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, logits(x, classes), name="resnet110")
 
 
@@ -84,7 +85,7 @@ def _padded(x, filters):
 
 
 def _conv(x, filters, stride):
-    return layers.Conv2D(filters, 3, stride, padding="same", use_bias=False)(x)
+    return channels_last.Conv2D(filters, 3, stride, padding="same", use_bias=False)(x)
 
 
 def _activation(x):
@@ -95,5 +96,5 @@ def _residual(x, filters, stride, shortcut):
     x = _activation(_conv(x, filters, stride))
     x = _conv(x, filters, 1)
     if stride > 1:
-        shortcut = layers.AveragePooling2D(stride)(shortcut)
+        shortcut = channels_last.AveragePooling2D(stride)(shortcut)
     return layers.Add()([x, _padded(shortcut, filters)])

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from keras_aaa.checks import lookup
-from keras_aaa.models import autoencoders
+from keras_aaa.models import autoencoders, channels_last
 from keras_aaa.models.blocks import Shape, logits
 from keras_aaa.models.probabilities import as_logits
 
@@ -141,7 +141,7 @@ def two_headed(autoencoder: keras.Model, classes: int) -> keras.Model:
 def _latent_logits(autoencoder: keras.Model, classes: int):
     latent = _latent(autoencoder).output
     if len(latent.shape) == 4:
-        latent = layers.GlobalAveragePooling2D()(latent)
+        latent = channels_last.GlobalAveragePooling2D()(latent)
     return logits(latent, classes, LATENT_CLASSIFIER)
 
 

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_aaa.models import channels_last
 from keras_aaa.models.blocks import Shape, checked, conv_bn, image_input, logits
 
 # For each block of configurations D and E: (multiple of the first block's filters, convolutions).
@@ -43,8 +44,8 @@ def _vgg(blocks, input_shape, classes, width, dropout, name):
     x = checked(inputs)
     for multiple, convolutions in blocks:
         x = conv_bn(x, multiple * width, repeats=convolutions)
-        x = layers.MaxPooling2D()(x)
-    x = layers.Flatten()(x)
+        x = channels_last.MaxPooling2D()(x)
+    x = channels_last.Flatten()(x)
     for _ in range(2):
         x = layers.Dense(8 * width, activation="relu")(x)
         x = layers.Dropout(dropout)(x)

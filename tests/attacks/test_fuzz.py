@@ -26,7 +26,7 @@ CLASSES = 4
 SETTINGS = {
     "apgd": {"steps": 3},
     "carlini_wagner": {"steps": 3, "searches": 1},
-    "deepfool": {"steps": 2},
+    "deepfool": {"steps": 2, "classes": 3},
     "fab": {"steps": 2},
     "fgsm": {},
     "pgd": {"steps": 2, "step_size": 0.1},

@@ -42,6 +42,69 @@ def test_deepfool_reaches_the_known_nearest_boundary(linear):
     np.testing.assert_allclose(moved(x_adv, images), 1.02 * distance, rtol=0.02, atol=2e-3)
 
 
+def whole_jacobian(model, images, labels, steps, overshoot):
+    """DeepFool by the Jacobian of all classes, one image at a time, in NumPy."""
+    found = images.copy()
+    for x, label, out in zip(images, labels, found, strict=True):
+        total = np.zeros_like(x)
+        for _ in range(steps):
+            moved = np.clip(x + (1 + overshoot) * total, 0, 1)
+            with tf.GradientTape() as tape:
+                at = tf.constant(moved[None])
+                tape.watch(at)
+                logits = model(at)
+            jacobian = tape.jacobian(logits, at).numpy()[0, :, 0]
+            logits = logits.numpy()[0]
+            if logits.argmax() != label:
+                break
+            w, gap = jacobian - jacobian[label], np.abs(logits - logits[label])
+            length = np.sqrt((w**2).sum(axis=(1, 2, 3)))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                nearest = np.nanargmin(np.where(length > 0, gap / length, np.nan))
+            total += (gap[nearest] + 1e-4) / length[nearest] ** 2 * w[nearest]
+        out[:] = np.clip(x + (1 + overshoot) * total, 0, 1)
+    return found
+
+
+def test_deepfool_over_ten_classes_is_the_algorithm_over_all(small_classifier, digits):
+    images, labels = (array[:8] for array in digits)
+    labels = small_classifier(images).numpy().argmax(1)
+    x_adv = deepfool(small_classifier, images, labels, threat=WIDE, steps=3, overshoot=0.02)
+    expected = whole_jacobian(small_classifier, images, labels, 3, 0.02)
+    assert moved(expected, images).min() > 0
+    np.testing.assert_allclose(x_adv, expected, atol=1e-5)
+
+
+def test_deepfool_looks_only_at_the_classes_with_the_largest_logits():
+    """Class 1 has the second largest logit, class 2 the nearest boundary."""
+    weights = np.zeros((25, 3), np.float32)
+    weights[0, 1], weights[1, 2] = 1.0, 10.0
+    model = keras.Sequential([keras.Input((5, 5, 1)), layers.Flatten(), layers.Dense(3)])
+    model.set_weights([weights, np.array([0.0, -0.7, -6.0], np.float32)])
+    images, labels = np.full((1, 5, 5, 1), 0.5, np.float32), np.array([0])
+    for classes, pixel in ((2, 0), (3, 1), (1000, 1)):
+        x_adv = deepfool(model, images, labels, threat=WIDE, classes=classes).numpy()
+        np.testing.assert_array_equal(np.flatnonzero(x_adv - images), [pixel])
+        assert model(x_adv).numpy().argmax() == pixel + 1
+    with pytest.raises(ValueError, match="classes: expected 2 or more"):
+        deepfool(model, images, labels, threat=WIDE, classes=1)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-30])
+def test_deepfool_follows_tiny_gradients_and_leaves_zero_ones(linear, scale):
+    model, images, labels, _ = linear
+    x_adv = deepfool(lambda x: scale * model(x), images, labels, threat=WIDE).numpy()
+    assert (model(x_adv).numpy().argmax(1) != labels).all()
+    still = deepfool(lambda x: tf.stop_gradient(model(x)), images, labels, threat=WIDE)
+    np.testing.assert_array_equal(still, images)
+    # A class whose logit has the label's gradient has no boundary; the others have.
+    twin = deepfool(
+        lambda x: tf.concat([model(x), model(x)[:, :1] - 9.0], axis=1),
+        images, labels, threat=WIDE,
+    )  # fmt: skip
+    np.testing.assert_allclose(twin, deepfool(model, images, labels, threat=WIDE), atol=1e-6)
+
+
 def test_carlini_wagner_comes_close_to_the_known_distance(linear):
     model, images, labels, distance = linear
     x_adv = carlini_wagner(model, images, labels, threat=WIDE, steps=300, searches=6)

@@ -54,7 +54,7 @@ def test_a_server_of_another_model_is_refused(tmp_path):
     class Uniform(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            count = len(json.loads(body)["inputs"]["images"])
+            count = len(json.loads(body)["inputs"]["input_1"])
             answer = json.dumps({"outputs": {"probabilities": [[0.1] * 10] * count}}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
@@ -64,7 +64,7 @@ def test_a_server_of_another_model_is_refused(tmp_path):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Uniform) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/v1/models/mnist_fc"
-        done = run(tmp_path, *FEW, "--ways=queries", f"--url={url}")
+        done = run(tmp_path, *FEW, "--ways=queries", f"--url={url}", "--url_input=input_1")
         server.shutdown()
     assert done.returncode == 2, done.stderr[-2000:]
     assert "expected the model that --target names, mnist_fc" in done.stderr.splitlines()[-1]

@@ -21,13 +21,14 @@ from tests.helpers.commands import run
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, digits):
-    """A fitted classifier as .keras and as SavedModel, and its examples as .npz."""
+    """A fitted classifier as .keras, .h5 and SavedModel, and its examples as .npz."""
     folder = tmp_path_factory.mktemp("evaluate")
     keras.utils.set_random_seed(0)
     model = build("fc", hidden=(32,))
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(*digits, epochs=40, verbose=0)
     model.save(folder / "mine.keras")
+    model.save(folder / "mine.h5")
     export_classifier(model, folder / "saved")
     np.savez(folder / "digits.npz", images=digits[0], labels=digits[1])
     return folder
@@ -161,6 +162,44 @@ def test_answers_that_are_probabilities_are_attacked_by_their_logarithms(files, 
         fgsm(ending, *digits, threat=ThreatModel("linf", 0.1))
 
 
+def saved_model(folder, shape, dtype=tf.float32, answer=tf.float32):
+    """Write a SavedModel that takes images of a shape and type; return its folder."""
+    module = tf.Module()
+    module.serve = tf.function(
+        lambda images: {
+            "logits": tf.zeros((tf.shape(images)[0], 10), answer)
+            + tf.cast(tf.reduce_sum(images), answer)
+        },
+        input_signature=[tf.TensorSpec(shape, dtype, "images")],
+    )
+    tf.saved_model.save(module, str(folder), signatures=module.serve)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shape": (None, 28, 28, 1), "dtype": tf.float64}, "input images .* of float64, float64"),
+        ({"shape": (None, 28, 28, 1), "dtype": tf.uint8}, r"of uint8, uint8 \(None, 28, 28, 1\)"),
+        ({"shape": (None, 784)}, r"with 2 axes, float32 \(None, 784\)"),
+        ({"shape": (32, 28, 28, 1)}, r"for 32 images at a time, float32 \(32, 28, 28, 1\)"),
+        ({"shape": (None, 1, 28, 28)}, r"channels first, float32 \(None, 1, 28, 28\)"),
+        ({"shape": (None, 28, 28, 1), "answer": tf.int64}, "output logits .* of int64"),
+        ({"shape": (None, 14, 56, 1)}, r"takes images \(14, 56, 1\), got \(28, 28, 1\)"),
+    ],
+)
+def test_a_saved_model_that_takes_something_else_is_one_line(settings, message, digits, tmp_path):
+    folder = saved_model(tmp_path / "saved", **settings)
+    with pytest.raises(ValueError, match=message) as raised:
+        with_logits(load_defence(folder, None), digits[0])
+    assert "\n" not in str(raised.value)
+
+
+def test_an_h5_file_is_the_same_model(files, digits):
+    as_keras, as_h5 = (load_defence(str(files / f"mine.{kind}"), None) for kind in ("keras", "h5"))
+    np.testing.assert_array_equal(as_h5.model(digits[0]), as_keras.model(digits[0]))
+
+
 @pytest.fixture(scope="module")
 def wrong(files, digits):
     """Files that are not what they should be."""
@@ -182,7 +221,8 @@ MINE = ["--model={}/mine.keras", "--npz={}/digits.npz", *BALL]
 
 BAD = [
     (["--model=nothing_here", "--attack=pgd"], "Unknown model 'nothing_here'"),
-    (["--model={}/mine.h5", *BALL], "expected a zoo name, a .keras file or the folder"),
+    (["--model={}/mine.pb", *BALL], "expected a zoo name, a .keras or .h5 file, or the folder"),
+    (["--model={}/none.h5", *BALL], "--model: there is no file"),
     (["--model={}/none.keras", *BALL], "there is no file"),
     (["--model={}/text.keras", *BALL], "is not a .keras file"),
     (["--model={}/flat.keras", "--npz={}/digits.npz", *BALL], "expected images (n, h, w, c)"),
@@ -201,7 +241,7 @@ BAD = [
     ([*MINE, "--defend=mnist_fc"], "mnist_fc is a classifier"),
     ([*MINE, "--defend={}/none.keras"], "--defend: there is no file"),
     ([*MINE, "--defend={}/mine.keras"], "autoencoder: expected an output of the same shape"),
-    ([*MINE, "--defend=folder/"], "--defend: expected a zoo name or a .keras file"),
+    ([*MINE, "--defend=folder/"], "--defend: expected a zoo name, a .keras or .h5 file"),
     (["--model={}/mine.keras", "--dataset=mnist", "--data_dir=/nowhere"], "there is no folder"),
     ([*MINE, "--npz={}/empty.npz"], "expected one image or more"),
     ([*MINE, "--npz={}/uneven.npz", "--max_examples=5"], "as many labels"),
