@@ -33,8 +33,8 @@ from experiments.aaa.models import (
 from experiments.aaa.pictures import draw_reconstructions
 from experiments.aaa.studies import Study, study_for
 from experiments.cards import artefact_card, card_measurements, publish, save
+from experiments.command import friendly, print_tables, record
 from experiments.common_flags import run_setting, test_examples
-from experiments.console import friendly, print_tables, record
 from experiments.estimate import announce
 from experiments.measure import measure, parts
 from experiments.paper import paper_accuracy

@@ -30,7 +30,7 @@ from experiments.benchmark.jobs import JOBS, Job, job_for
 from experiments.benchmark.roofline import multiply_adds, per_image
 from experiments.benchmark.subject import Subject, load_subject
 from experiments.benchmark.tables import tables
-from experiments.console import command_line, friendly, print_tables
+from experiments.command import command_line, friendly, print_tables
 from keras_aaa.evaluation import correct
 from keras_aaa.fast.precision import peak
 from keras_aaa.figures import bar_chart

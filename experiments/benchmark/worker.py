@@ -19,7 +19,7 @@ from absl import app, flags
 from experiments.benchmark.contenders import contender_for
 from experiments.benchmark.jobs import job_for
 from experiments.benchmark.subject import load_subject
-from experiments.console import friendly
+from experiments.command import friendly
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("job", None, "A job's name.", required=True)

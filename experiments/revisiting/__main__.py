@@ -23,6 +23,7 @@ from absl import app, flags
 
 from experiments import common_flags
 from experiments.cards import artefact_card, save
+from experiments.command import friendly, print_tables, record
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
@@ -30,7 +31,6 @@ from experiments.common_flags import (
     run_setting,
     test_examples,
 )
-from experiments.console import friendly, print_tables, record
 from experiments.recipes import recipe_for
 from experiments.revisiting.measured import forget_images, parameters
 from experiments.revisiting.models import Models

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 import zoo
 from experiments.attack_specs import parse
-from experiments.defences import load_defence, with_logits
-from experiments.examples import threat_of
+from experiments.evaluation_data import threat_of
+from experiments.load_defence import load_defence, with_logits
 from keras_aaa.attacks import fgsm
 from keras_aaa.evaluation.corruptions import CORRUPTIONS
 from keras_aaa.models import build

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_aaa.attacks._pgd import pgd_graph
 from keras_aaa.fast.fast_copy import fast_copy, freeze
-from keras_aaa.models.float16 import SMALL
+from keras_aaa.models.float16_kernels import SMALL
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.compiled.job_files import shrunk, weights_hash
 from keras_aaa.training.compiled.lower import Module, lower

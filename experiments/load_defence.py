@@ -9,14 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from experiments.examples import check_zip
+from experiments.evaluation_data import check_zip
 from keras_aaa.evaluation.measure import logits_in_batches
 from keras_aaa.hashing import file_hash, weights_hash
 from keras_aaa.inputs import check_batch
 from keras_aaa.models import as_logits, defend
 from keras_aaa.models.surgery import are_probabilities, of_probabilities
 from keras_aaa.threat_model import ThreatModel
-from zoo import artefact, store
+from zoo import artefact, versions
 
 PROBED = 50  # number of images that tell probabilities from logits
 
@@ -69,7 +69,7 @@ def load_defence(model: str, autoencoder: str | None) -> NamedDefence:
         )
     else:
         card = zoo.info(model)
-        version = store.find(model)
+        version = versions.find(model)
         inner = zoo.load(model) if card.classifier else None
         part = "classifier" if card.classifier else "model"
         classifier = artefact.read(version.folder(), part=part, card_sha256=version.card_sha256)
