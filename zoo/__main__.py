@@ -29,7 +29,7 @@ import zoo
 from keras_aaa.checks import lookup
 from keras_aaa.norms import NORMS
 from zoo import index, versions
-from zoo.archive import pack
+from zoo.artefact import pack
 from zoo.card import KINDS
 from zoo.verify import verify_card
 

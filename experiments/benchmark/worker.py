@@ -17,8 +17,7 @@ import numpy as np
 from absl import app, flags
 
 from experiments.benchmark.contenders import contender_for
-from experiments.benchmark.jobs import job_for
-from experiments.benchmark.subject import load_subject
+from experiments.benchmark.workloads import job_for, load_subject
 from experiments.command import friendly
 
 FLAGS = flags.FLAGS

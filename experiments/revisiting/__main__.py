@@ -50,7 +50,7 @@ from keras_aaa.checks import lookup
 from keras_aaa.fast.precision import POLICIES
 from keras_aaa.figures import line_chart
 from keras_aaa.models import ModelConfig, build
-from keras_aaa.models.joint import classifying_half
+from keras_aaa.models.autoencoders import classifying_half
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 

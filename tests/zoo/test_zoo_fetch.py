@@ -10,7 +10,7 @@ import zoo
 from keras_aaa.models import ModelConfig, build
 from tests.helpers.zoo_server import serve
 from zoo import index, versions
-from zoo.archive import pack, unpack
+from zoo.artefact import pack, unpack
 from zoo.fetch import CACHE_VARIABLE, URL_VARIABLE
 
 NAME = "mnist_small"
