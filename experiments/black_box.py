@@ -30,6 +30,7 @@ import zoo
 from experiments import common_flags
 from experiments.aaa.models import autoencoder_name
 from experiments.aaa.studies import Study, study_for
+from experiments.command import friendly, print_tables, record
 from experiments.common_flags import (
     autoencoder_options,
     define_autoencoder_flags,
@@ -40,7 +41,6 @@ from experiments.common_flags import (
     run_setting,
     test_examples,
 )
-from experiments.console import friendly, print_tables, record
 from experiments.measure import measure
 from experiments.recipes import recipe_for
 from experiments.tables import tables

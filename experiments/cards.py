@@ -11,7 +11,7 @@ from experiments.train_run import Trained
 from keras_aaa.models import ModelConfig
 from keras_aaa.results import Measurement
 from keras_aaa.threat_model import ThreatModel, threat_for
-from zoo import artefact, index, store
+from zoo import artefact, index, versions
 from zoo.card import Card
 
 CAVEATS = (
@@ -44,7 +44,7 @@ def artefact_card(
     identity = run.record["identity"]
     return Card(
         name=run.name,
-        version=store.next_version(run.name),
+        version=versions.next_version(run.name),
         kind="autoencoder" if source else "classifier",
         dataset=result["dataset"],
         model=_model(run),
@@ -156,8 +156,8 @@ def _owner(measured: Measurement) -> str:
 def publish(measured: Mapping[str, Sequence[Measurement]]) -> None:
     """Write measurements (by model name) to the zoo's cards, and refresh the index."""
     for name, measurements in measured.items():
-        artefact.add_measurements(store.find(name).folder(), measurements)
-    index.refresh(store.ROOT, store.INDEX)
+        artefact.add_measurements(versions.find(name).folder(), measurements)
+    index.refresh(versions.ROOT, versions.INDEX)
 
 
 def measurement(measured: dict, crafting: str, command: str | None = None) -> Measurement:

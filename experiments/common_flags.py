@@ -8,8 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments.autoencoder_options import AutoencoderOptions, options_for
-from experiments.recipes import RECIPE_NAMES
+from experiments.recipes import RECIPE_NAMES, AutoencoderOptions, options_for
 from experiments.train_run import RunContext
 from keras_aaa.fast.precision import POLICIES, choose_precision
 from keras_aaa.training import Recipe

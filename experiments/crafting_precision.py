@@ -12,7 +12,7 @@ from absl import app, flags
 
 import zoo
 from experiments.aaa.studies import study_for
-from experiments.console import friendly, print_tables, record
+from experiments.command import friendly, print_tables, record
 from experiments.measure import measure
 from experiments.tables import tables
 from keras_aaa import data, defend

@@ -24,9 +24,9 @@ from rich.progress import Progress
 import zoo
 from experiments.attack_specs import NAMES, AttackSpec, parse
 from experiments.cards import check_publishable, measurement, publish, unclaimed
-from experiments.console import define_alias, friendly, print_tables, record
-from experiments.defences import load_defence, with_logits
-from experiments.examples import of_data_set, of_npz, threat_of
+from experiments.command import define_alias, friendly, print_tables, record
+from experiments.evaluation_data import of_data_set, of_npz, threat_of
+from experiments.load_defence import load_defence, with_logits
 from experiments.tables import tables
 from keras_aaa.evaluation import AutoAttack, attack_all, autoattack, correct, resists
 from keras_aaa.evaluation._autoattack import STAGES

@@ -26,8 +26,8 @@ from absl import app, flags
 import zoo
 from experiments.aaa.models import autoencoder_name
 from experiments.aaa.studies import STUDIES, Study, study_for
+from experiments.command import define_alias, friendly, print_tables, record
 from experiments.common_flags import test_examples
-from experiments.console import define_alias, friendly, print_tables, record
 from experiments.paper import Cells, paper_accuracy
 from experiments.tables import tables
 from keras_aaa import data, defend

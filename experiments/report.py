@@ -15,10 +15,9 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.benchmark.tables import tables as benchmark_tables
-from experiments.console import friendly
+from experiments.command import friendly
 from experiments.revisiting.tables import tables as revisiting_tables
-from experiments.tables import schedule_tables, tables
+from experiments.tables import benchmark_tables, schedule_tables, tables
 
 BLOCK = re.compile(r"(<!-- results: (?!end)([^>]*?) -->\n).*?(<!-- results: end -->)", re.DOTALL)
 RESULTS = Path(__file__).parent / "results"

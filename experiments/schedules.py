@@ -1,9 +1,10 @@
-"""Compare training attacks at equal compute: which one gives the most robust network?
+"""Compare training attacks (PGD, RS-FGSM, N-FGSM): which one gives the most robust network?
 
     python -m experiments.schedules --dataset=cifar10         # the compute of two epochs of PGD
     python -m experiments.schedules --dataset=cifar10 --epochs=4 --only=pgd,n_fgsm
 
-The study's source classifier is trained under each attack. Each training gets as many gradients as
+A schedule here is a training attack and its epochs; learning-rate schedules are not compared. The
+study's source classifier is trained under each attack. Each training gets as many gradients as
 --epochs epochs of the paper's attack take. Accuracies are measured on the validation split, so that
 they may guide the choice of an attack. An interrupted run resumes.
 
@@ -18,8 +19,8 @@ from absl import app, flags
 
 from experiments import common_flags
 from experiments.aaa.studies import Study, study_for
+from experiments.command import friendly, print_tables, record
 from experiments.common_flags import define_recipe_flags, define_run_flags, overridden, run_setting
-from experiments.console import friendly, print_tables, record
 from experiments.estimate import announce, gradients
 from experiments.measure import measure
 from experiments.recipes import recipe_for

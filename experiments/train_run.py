@@ -15,7 +15,7 @@ from keras_aaa import data
 from keras_aaa.fast.precision import POLICIES
 from keras_aaa.hashing import weights_hash
 from keras_aaa.models import ModelConfig
-from keras_aaa.models.float16 import round_kernels
+from keras_aaa.models.float16_kernels import round_kernels
 from keras_aaa.models.surgery import LATENT_CLASSIFIER, encoder, two_headed
 from keras_aaa.models.widening import widen
 from keras_aaa.results import provenance, write_json

@@ -1,7 +1,7 @@
 """SavedModels with named signatures, and folders that TensorFlow Serving can load directly.
 
-Kernels that fit into float16 (see keras_aaa.models.float16) are stored in float16 and cast when
-they are used. The file has half the size, and the model returns the same results.
+Kernels that fit into float16 (see keras_aaa.models.float16_kernels) are stored in float16 and cast
+when they are used. The file has half the size, and the model returns the same results.
 """
 
 import shutil
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.models.float16 import fits_float16
+from keras_aaa.models.float16_kernels import fits_float16
 
 
 def export_classifier(classifier: keras.Model, folder: Path) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from keras_aaa.models import build, defend
-from keras_aaa.models.float16 import round_kernels
+from keras_aaa.models.float16_kernels import round_kernels
 from keras_aaa.serving import WARM_UP_BATCHES, export_defence, export_for_serving
 from tests.helpers.commands import run
 

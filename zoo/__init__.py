@@ -11,7 +11,7 @@ import keras
 
 from keras_aaa.hashing import IntegrityError
 from keras_aaa.results import Measurement
-from zoo import artefact, store
+from zoo import artefact, versions
 from zoo.card import Card, check_name
 from zoo.fetch import FetchError
 from zoo.index import describe
@@ -52,7 +52,7 @@ def load(
         IntegrityError: if a file differs from the published one.
         FetchError: if the artefact is not on this machine and cannot be fetched.
     """
-    model_version = store.find(name, version, root)
+    model_version = versions.find(name, version, root)
     return artefact.read(
         model_version.folder(), trainable=trainable, card_sha256=model_version.card_sha256
     )
@@ -60,7 +60,7 @@ def load(
 
 def info(name: str, version: int | None = None, *, root: Path | str | None = None) -> Card:
     """Return the card of a model. See load() for the arguments and the errors."""
-    return store.find(name, version, root).card()
+    return versions.find(name, version, root).card()
 
 
 def list_models(
@@ -80,7 +80,7 @@ def list_models(
     """
     wanted = {"dataset": dataset, "kind": kind, "threat": threat}
     names = []
-    for model_version in store.newest(root):
+    for model_version in versions.newest(root):
         fields = (
             asdict(model_version.entry) if model_version.entry else describe(model_version.card())
         )

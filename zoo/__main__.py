@@ -28,8 +28,8 @@ from rich.table import Column, Table
 import zoo
 from keras_aaa.checks import lookup
 from keras_aaa.norms import NORMS
-from zoo import index, store
-from zoo.archive import pack
+from zoo import index, versions
+from zoo.artefact import pack
 from zoo.card import KINDS
 from zoo.verify import verify_card
 
@@ -55,7 +55,7 @@ def list_() -> int:
     names = zoo.list_models(FLAGS.dataset, FLAGS.kind, FLAGS.threat)
     rows = {
         model.name: asdict(model.entry) | {"version": model.version, "at_hand": model.at_hand()}
-        for model in map(store.find, names)
+        for model in map(versions.find, names)
         if model.entry
     }
     if FLAGS.json:
@@ -79,7 +79,7 @@ def info(name: str) -> int:
 
 
 def verify(name: str) -> int:
-    model = store.find(name, FLAGS.version)
+    model = versions.find(name, FLAGS.version)
     settings = {"examples": FLAGS.examples, "attack": FLAGS.attack, "data_dir": FLAGS.data_dir}
     checks = verify_card(model, **settings)
     if FLAGS.json:
@@ -97,7 +97,7 @@ def verify(name: str) -> int:
 
 
 def fetch(name: str) -> int:
-    folder = store.find(name, FLAGS.version).folder()
+    folder = versions.find(name, FLAGS.version).folder()
     print(json.dumps({"folder": str(folder)}) if FLAGS.json else folder)
     return 0
 
@@ -105,7 +105,7 @@ def fetch(name: str) -> int:
 def export(name: str) -> int:
     from keras_aaa.serving import export_for_serving
 
-    model = store.find(name, FLAGS.version)
+    model = versions.find(name, FLAGS.version)
     model.card()
     folder = export_for_serving(model.folder(), name, model.version, _out())
     instructions = _out() / f"{name}.md"
@@ -117,8 +117,8 @@ def export(name: str) -> int:
 
 
 def index_() -> int:
-    stale = index.refresh(store.ROOT, store.INDEX, check=FLAGS.check)
-    names = [path.relative_to(store.INDEX.parent).as_posix() for path in stale]
+    stale = index.refresh(versions.ROOT, versions.INDEX, check=FLAGS.check)
+    names = [path.relative_to(versions.INDEX.parent).as_posix() for path in stale]
     if FLAGS.json:
         print(json.dumps({"differed": names}))
     elif names:
@@ -129,7 +129,7 @@ def index_() -> int:
 def pack_() -> int:
     out, paths = _out(), []
     out.mkdir(parents=True, exist_ok=True)
-    for model in store.newest():
+    for model in versions.newest():
         paths.append(out / f"{model.name}-{model.version}.tar")
         pack(model.folder(), paths[-1])
     print(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import keras
 
 from keras_aaa.hashing import IntegrityError, file_hash
-from zoo.archive import unpack
+from zoo.artefact import unpack
 from zoo.card import verified_card
 from zoo.index import IndexEntry
 

@@ -11,7 +11,7 @@ from keras_aaa.evaluation import PgdTest, autoattack, correct, survive_pgd
 from keras_aaa.fast.precision import choose_precision
 from keras_aaa.results import Measurement
 from keras_aaa.threat_model import ThreatModel, threat_for
-from zoo import artefact, store
+from zoo import artefact, versions
 from zoo.card import Card
 
 Masks = dict[tuple[str, int | None], np.ndarray]  # attack, steps -> correctly classified
@@ -40,7 +40,7 @@ class Check:
 
 
 def verify_card(
-    found: store.ModelVersion,
+    found: versions.ModelVersion,
     *,
     examples: int | None = None,
     attack: str = "pgd",
@@ -119,7 +119,7 @@ def _precision(claims) -> str:
     return choose_precision("auto") if crafted == {"bfloat16"} else "float32"
 
 
-def _defence(found: store.ModelVersion, card: Card, defended: str) -> keras.Model:
+def _defence(found: versions.ModelVersion, card: Card, defended: str) -> keras.Model:
     """Return the artefact's autoencoder before the named classifier, or a classifier alone."""
 
     def read(part: str) -> keras.Model:
@@ -129,5 +129,5 @@ def _defence(found: store.ModelVersion, card: Card, defended: str) -> keras.Mode
         return read("model")
     if defended == card.classifier.name:
         return defend(read("model"), read("classifier"))
-    target = store.find(defended)
+    target = versions.find(defended)
     return defend(read("model"), artefact.read(target.folder(), card_sha256=target.card_sha256))

@@ -16,7 +16,10 @@ Paper: AAA Tables 1 to 8.
 """
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
+import keras
 from absl import app, flags
 
 from experiments.aaa import flags as aaa_flags
@@ -30,11 +33,10 @@ from experiments.aaa.models import (
     measured,
     origin,
 )
-from experiments.aaa.pictures import draw_reconstructions
 from experiments.aaa.studies import Study, study_for
 from experiments.cards import artefact_card, card_measurements, publish, save
+from experiments.command import friendly, print_tables, record
 from experiments.common_flags import run_setting, test_examples
-from experiments.console import friendly, print_tables, record
 from experiments.estimate import announce
 from experiments.measure import measure, parts
 from experiments.paper import paper_accuracy
@@ -42,14 +44,16 @@ from experiments.recipes import FULL_SIZE
 from experiments.tables import tables
 from experiments.train_run import RunContext
 from keras_aaa import data
+from keras_aaa.attacks import pgd
 from keras_aaa.evaluation import PgdTest
-from keras_aaa.figures import training_curves
+from keras_aaa.figures import image_grid, training_curves
 from keras_aaa.models import defend
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(aaa_flags)  # so that --help lists them
+PICTURED = 8  # examples, the first ones
 
 
 def main(argv):
@@ -104,7 +108,7 @@ def main(argv):
         training_curves(histories, setting.workdir / "training.png")
         written.append("training.png")
     if models.autoencoders:
-        draw_reconstructions(
+        _draw_reconstructions(
             {loss: run.model for loss, run in models.autoencoders.items()},
             models.classifiers[study.source].model,
             images,
@@ -191,6 +195,45 @@ def _save(setting: RunContext, study: Study, models: Models, result: dict) -> li
             command += " --train_classifiers"
         save(run, artefact_card(run, source, result | {"command": command}), root, source)
     return [f"zoo/{run.name}" for run in trained]
+
+
+def _draw_reconstructions(
+    autoencoders: Mapping[str, keras.Model],
+    source: keras.Model,
+    images,
+    labels,
+    *,
+    threat: ThreatModel,
+    test: PgdTest,
+    path: Path,
+) -> None:
+    """Draw a row per example, with the adversarial image and its reconstruction for each loss.
+
+    Each adversarial image is crafted end-to-end against that loss's own defence.
+    Paper: AAA Table 3.
+
+    Args:
+        autoencoders: loss -> autoencoder.
+        source: the source classifier behind them.
+        images, labels: test examples; the first PICTURED are drawn.
+        threat, test: the attack, with the first number of steps of `test`.
+        path: the PNG to write.
+    """
+    x, y = images[:PICTURED], labels[:PICTURED]
+    columns = {"clean x": x}
+    for loss, autoencoder in autoencoders.items():
+        x_adv = pgd(
+            defend(autoencoder, source),
+            x,
+            y,
+            threat=threat,
+            steps=test.steps[0],
+            step_size=test.step_size,
+            seed=test.seed,
+        )
+        columns[f"x' for {loss}"] = x_adv
+        columns[f"A(x'), {loss}"] = autoencoder(x_adv, training=False)
+    image_grid({title: column.numpy() for title, column in columns.items()}, path)
 
 
 if __name__ == "__main__":

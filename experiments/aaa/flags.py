@@ -13,7 +13,6 @@ import zoo
 from experiments import common_flags
 from experiments.aaa.models import ENSEMBLE, Plan
 from experiments.aaa.studies import Study
-from experiments.autoencoder_options import AutoencoderOptions
 from experiments.common_flags import (
     autoencoder_options,
     define_autoencoder_flags,
@@ -23,7 +22,7 @@ from experiments.common_flags import (
     define_start_from,
     overridden,
 )
-from experiments.recipes import FULL_SIZE, recipe_for
+from experiments.recipes import FULL_SIZE, AutoencoderOptions, recipe_for
 from keras_aaa.checks import lookup
 from keras_aaa.fast.precision import POLICIES
 from keras_aaa.models import ARCHITECTURES

@@ -26,11 +26,17 @@ from rich.console import Console
 
 import zoo
 from experiments.benchmark.contenders import CONTENDERS
-from experiments.benchmark.jobs import JOBS, Job, job_for
-from experiments.benchmark.roofline import multiply_adds, per_image
-from experiments.benchmark.subject import Subject, load_subject
-from experiments.benchmark.tables import tables
-from experiments.console import command_line, friendly, print_tables
+from experiments.benchmark.workloads import (
+    JOBS,
+    Job,
+    Subject,
+    job_for,
+    load_subject,
+    multiply_adds,
+    per_image,
+)
+from experiments.command import command_line, friendly, print_tables
+from experiments.tables import benchmark_tables
 from keras_aaa.evaluation import resists
 from keras_aaa.fast.precision import peak
 from keras_aaa.figures import bar_chart
@@ -80,7 +86,7 @@ def main(argv):
     if FLAGS.json:
         print(json.dumps(result, indent=1))
         return
-    print_tables(tables(result))
+    print_tables(benchmark_tables(result))
     print(f"result.json and benchmark.png are in {workdir}.")
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from experiments.benchmark.jobs import Job
-from experiments.benchmark.subject import Subject
+from experiments.benchmark.workloads import Job, Subject
 from keras_aaa.attacks import pgd
 from keras_aaa.evaluation import craft
 from keras_aaa.fast.fast_copy import fast_copy

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from experiments.benchmark.jobs import Job
-from experiments.benchmark.subject import Subject
 from experiments.benchmark.torch_port import Ported
+from experiments.benchmark.workloads import Job, Subject
 
 torch.set_num_threads(os.cpu_count() or 1)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -17,9 +17,8 @@ import numpy as np
 from absl import app, flags
 
 from experiments.benchmark.contenders import contender_for
-from experiments.benchmark.jobs import job_for
-from experiments.benchmark.subject import load_subject
-from experiments.console import friendly
+from experiments.benchmark.workloads import job_for, load_subject
+from experiments.command import friendly
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("job", None, "A job's name.", required=True)

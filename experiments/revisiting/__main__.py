@@ -23,6 +23,7 @@ from absl import app, flags
 
 from experiments import common_flags
 from experiments.cards import artefact_card, save
+from experiments.command import friendly, print_tables, record
 from experiments.common_flags import (
     define_recipe_flags,
     define_run_flags,
@@ -30,7 +31,6 @@ from experiments.common_flags import (
     run_setting,
     test_examples,
 )
-from experiments.console import friendly, print_tables, record
 from experiments.recipes import recipe_for
 from experiments.revisiting.measured import forget_images, parameters
 from experiments.revisiting.models import Models
@@ -50,7 +50,7 @@ from keras_aaa.checks import lookup
 from keras_aaa.fast.precision import POLICIES
 from keras_aaa.figures import line_chart
 from keras_aaa.models import ModelConfig, build
-from keras_aaa.models.joint import classifying_half
+from keras_aaa.models.autoencoders import classifying_half
 from keras_aaa.results import write_json
 from keras_aaa.threat_model import ThreatModel, threat_for
 

@@ -11,7 +11,7 @@ from experiments.revisiting.roles import DEFENCES, ROLES
 from experiments.revisiting.study import Study
 from experiments.train_run import RunContext, Trained, from_zoo, train_in_folder
 from keras_aaa.models import defend
-from keras_aaa.models.joint import classifying_half
+from keras_aaa.models.autoencoders import classifying_half
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Recipe
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from keras_aaa.attacks._apgd import apgd
+from keras_aaa.attacks._bpda_eot import bpda, eot
 from keras_aaa.attacks._carlini_wagner import carlini_wagner
 from keras_aaa.attacks._deepfool import deepfool
 from keras_aaa.attacks._fab import fab
@@ -11,7 +12,6 @@ from keras_aaa.attacks._pgd import pgd
 from keras_aaa.attacks._random_noise import random_noise
 from keras_aaa.attacks._spsa import spsa
 from keras_aaa.attacks._square import square
-from keras_aaa.attacks._wrappers import bpda, eot
 
 ATTACKS: dict[str, Callable] = {
     "apgd": apgd,

@@ -58,12 +58,13 @@ def fast_copy(
         if precision == "float32":
             return defence
         raise
-    error = _difference(copy, defence, images)
-    rounded = {layer.compute_dtype for layer in leaves(defence)} - {"float32"}
+    model = copy.model
+    error = _difference(copy, model, images)
+    rounded = {layer.compute_dtype for layer in leaves(model)} - {"float32"}
     if error <= TOLERANCE["bfloat16" if rounded else precision]:
         return copy
     warnings.warn(
-        f"Model {defence.name!r} is used itself, which is slower: its fast copy in {precision} "
+        f"Model {model.name!r} is used itself, which is slower: its fast copy in {precision} "
         f"differs from it by {error:.2g} of its largest output.",
         stacklevel=2,
     )

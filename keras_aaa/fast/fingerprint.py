@@ -39,8 +39,8 @@ def _of(part, seen: set[int]) -> tuple:
         return _of(part.__self__, seen) + _of(part.__func__, seen)
     if inspect.isfunction(part):
         return _function(part, seen)
-    if isinstance(inner := getattr(part, "python_function", None), Callable):  # a tf.function
-        return _of(inner, seen)
+    if hasattr(part, "python_function"):  # a tf.function
+        return _of(part.python_function, seen)
     return (id(part), _content(getattr(part, "__dict__", {}), seen))
 
 

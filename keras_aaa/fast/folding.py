@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_aaa.fast.keras_graph import calls, readers
-from keras_aaa.models.normalisation import FusedBatchNormalization
+from keras_aaa.models.fused_batch_norm import FusedBatchNormalization
 
 
 class Nothing(layers.Layer):

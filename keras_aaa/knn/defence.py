@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aaa.attacks._wrappers import bpda
+from keras_aaa.attacks._bpda_eot import bpda
 from keras_aaa.checks import check_number, lookup
 from keras_aaa.hashing import weights_hash
 from keras_aaa.knn.bank import Bank

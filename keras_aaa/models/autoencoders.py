@@ -1,10 +1,10 @@
-"""The autoencoders of both papers, AAA and Revisiting: images -> reconstructions."""
+"""The autoencoders of both papers, and Revisiting's network that also classifies."""
 
 import keras
 from keras import layers
 
 from keras_aaa.models import channels_last
-from keras_aaa.models.blocks import Shape, checked, conv, conv_bn, image_input, pixels
+from keras_aaa.models.blocks import Shape, checked, conv, conv_bn, image_input, logits, pixels
 
 
 def conv_dense_autoencoder(
@@ -127,3 +127,53 @@ def pooled_decoder(latent, channels: int, width: int):
     # layers drift there together and end where the sigmoid's gradient is 0 (in all nine runs).
     dark = keras.initializers.Constant(-2.0)
     return pixels(channels_last.Conv2D(channels, 3, padding="same", bias_initializer=dark)(x))
+
+
+def joint_network(
+    input_shape: Shape = (28, 28, 1), classes: int = 10, width: int = 16
+) -> keras.Model:
+    """Network that classifies the latent features and also reconstructs the images.
+
+    Paper: Revisiting, Figure 3 and section 3.2. The encoder and the decoder are the same as in
+    pooled_autoencoder. The classification layer is one dense layer.
+
+    Args:
+        input_shape: (h, w, c), h and w divisible by 4.
+        classes: number of logits.
+        width: filters of the first and the latent convolution.
+
+    Returns:
+        keras.Model: images -> (logits [n, classes], reconstruction [n, h, w, c]), float32.
+    """
+    inputs = image_input(input_shape, divisible_by=4)
+    latent = pooled_encoder(inputs, width)
+    outputs = [
+        logits(channels_last.Flatten()(latent), classes),
+        pooled_decoder(latent, input_shape[-1], width),
+    ]
+    return keras.Model(inputs, outputs, name="joint_network")
+
+
+def latent_classifier(
+    input_shape: Shape = (28, 28, 1), classes: int = 10, width: int = 16
+) -> keras.Model:
+    """The classifying half of joint_network: images -> logits.
+
+    It takes the same arguments as joint_network.
+    Paper: Revisiting, Figure 3.
+    """
+    inputs = image_input(input_shape, divisible_by=4)
+    latent = pooled_encoder(inputs, width)
+    return keras.Model(
+        inputs, logits(channels_last.Flatten()(latent), classes), name="latent_classifier"
+    )
+
+
+def classifying_half(joint: keras.Model) -> keras.Model:
+    """Return images -> logits of a model with two outputs, sharing its weights."""
+    return keras.Model(joint.input, joint.outputs[0], name=f"{joint.name}_classifier")
+
+
+def reconstructing_half(joint: keras.Model) -> keras.Model:
+    """Return images -> reconstruction of a model with two outputs, sharing its weights."""
+    return keras.Model(joint.input, joint.outputs[1], name=f"{joint.name}_autoencoder")

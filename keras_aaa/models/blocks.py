@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_aaa.models import channels_last
-from keras_aaa.models.normalisation import FusedBatchNormalization
+from keras_aaa.models.fused_batch_norm import FusedBatchNormalization
 
 Shape = tuple[int, ...]
 

@@ -1,4 +1,4 @@
-"""The small classifiers of the AAA paper (Tables 11 to 13): images -> logits."""
+"""The small classifiers: AAA Tables 11 to 13, Revisiting's LeNets, an MLP-Mixer."""
 
 import keras
 from keras import layers
@@ -102,3 +102,84 @@ def dnn(
     x = layers.Dense(dense, activation="relu")(x)
     x = layers.Dropout(dropout)(x)
     return keras.Model(inputs, logits(x, classes), name="dnn")
+
+
+def lenet5(input_shape: Shape = (28, 28, 1), classes: int = 10) -> keras.Model:
+    """LeNet-5 with ReLU and max-pooling: two 5 x 5 convolutions, dense layers of 120 and 84.
+
+    Paper: Revisiting, "LeNet5"; LeCun et al. 1998. The paper does not print its layers; these are
+    the common ones. The first convolution is padded because the digits are 28 pixels wide, not 32.
+
+    Args:
+        input_shape: (h, w, c), h and w at least 16 and even.
+        classes: number of logits.
+    """
+    return _lenet(input_shape, classes, (6, 16), (120, 84), "same", "lenet5")
+
+
+def lenet_like(input_shape: Shape = (28, 28, 1), classes: int = 10) -> keras.Model:
+    """A wider, shallower LeNet: 20 and 50 filters of 5 x 5, a dense layer of 500.
+
+    Paper: Revisiting, Table 2 (a), the "LeNet-like" substitute. Its layers are not printed.
+
+    Args:
+        input_shape: (h, w, c), h and w at least 16 and even.
+        classes: number of logits.
+    """
+    return _lenet(input_shape, classes, (20, 50), (500,), "valid", "lenet_like")
+
+
+def _lenet(input_shape, classes, filters, dense, padding, name):
+    inputs = image_input(input_shape, divisible_by=2)
+    if min(input_shape[:2]) < 16:
+        raise ValueError(
+            f"input_shape: expected a height and width of at least 16, got {input_shape}."
+        )
+    x = channels_last.Conv2D(filters[0], 5, padding=padding, activation="relu")(checked(inputs))
+    x = channels_last.MaxPooling2D()(x)
+    x = channels_last.Conv2D(filters[1], 5, activation="relu")(x)
+    x = channels_last.MaxPooling2D()(x)
+    x = channels_last.Flatten()(x)
+    for units in dense:
+        x = layers.Dense(units, activation="relu")(x)
+    return keras.Model(inputs, logits(x, classes), name=name)
+
+
+def mlp_mixer(
+    input_shape: Shape = (28, 28, 1),
+    classes: int = 10,
+    patch: int = 4,
+    width: int = 64,
+    token_units: int = 64,
+    channel_units: int = 128,
+    blocks: int = 4,
+) -> keras.Model:
+    """MLP-Mixer: dense layers alternate between the patches and the channels.
+
+    Tolstikhin et al. 2021, "MLP-Mixer: An all-MLP Architecture for Vision". The papers do not use
+    it. It is a target classifier that no autoencoder was trained with.
+
+    Args:
+        input_shape: (h, w, c), h and w divisible by `patch`.
+        classes: number of logits.
+        patch: side of a square patch, in pixels.
+        width: channels of a patch's vector.
+        token_units, channel_units: hidden units of the two kinds of dense block.
+        blocks: number of blocks.
+    """
+    inputs = image_input(input_shape, divisible_by=patch)
+    patches = (input_shape[0] // patch) * (input_shape[1] // patch)
+    x = channels_last.Conv2D(width, patch, patch)(checked(inputs))
+    x = layers.Reshape((patches, width))(x)
+    for _ in range(blocks):
+        mixed = layers.Permute((2, 1))(layers.LayerNormalization(epsilon=1e-6)(x))
+        mixed = layers.Permute((2, 1))(_two_layers(mixed, token_units, patches))
+        x = layers.Add()([x, mixed])
+        mixed = _two_layers(layers.LayerNormalization(epsilon=1e-6)(x), channel_units, width)
+        x = layers.Add()([x, mixed])
+    x = channels_last.GlobalAveragePooling1D()(layers.LayerNormalization(epsilon=1e-6)(x))
+    return keras.Model(inputs, logits(x, classes), name="mixer")
+
+
+def _two_layers(x, hidden: int, units: int):
+    return layers.Dense(units)(layers.Dense(hidden, activation="gelu")(x))

@@ -124,18 +124,17 @@ def two_classes(model: Callable, probabilities: bool = False) -> Callable:
     Returns:
         Images -> logits [n, 2]: a keras.Model if `model` is a functional one, otherwise a callable.
     """
-    functional = isinstance(model, keras.Model) and getattr(model, "outputs", None)
-    if functional and not probabilities and _ends_in(model, SIGMOID):
-        model = _without_last_activation(model)
 
     def logits(output):
         if probabilities:
             output = _log(output) - _log(1 - output)
         return keras.ops.concatenate([keras.ops.zeros_like(output), output], axis=-1)
 
-    if functional:
-        return keras.Model(_inputs(model), logits(model.outputs[0]), name=model.name)
-    return lambda images: logits(model(images))
+    if not isinstance(model, keras.Model) or not getattr(model, "outputs", None):
+        return lambda images: logits(model(images))
+    if not probabilities and _ends_in(model, SIGMOID):
+        model = _without_last_activation(model)
+    return keras.Model(_inputs(model), logits(model.outputs[0]), name=model.name)
 
 
 def _inputs(model: keras.Model):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import keras
 
 from keras_aaa.checks import lookup
-from keras_aaa.models import autoencoders, classifiers, joint, lenet, mixer, resnet, surgery, vgg
+from keras_aaa.models import autoencoders, classifiers, deep_classifiers, surgery
 
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "conv_dense_autoencoder": autoencoders.conv_dense_autoencoder,
@@ -17,16 +17,16 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "cnn": classifiers.cnn,
     "fc": classifiers.fc,
     "dnn": classifiers.dnn,
-    "resnet": resnet.narrow_resnet,
-    "resnet110": resnet.resnet110,
-    "vgg16": vgg.vgg16,
-    "vgg19": vgg.vgg19,
-    "lenet5": lenet.lenet5,
-    "lenet_like": lenet.lenet_like,
-    "mixer": mixer.mlp_mixer,
+    "resnet": deep_classifiers.narrow_resnet,
+    "resnet110": deep_classifiers.resnet110,
+    "vgg16": deep_classifiers.vgg16,
+    "vgg19": deep_classifiers.vgg19,
+    "lenet5": classifiers.lenet5,
+    "lenet_like": classifiers.lenet_like,
+    "mixer": classifiers.mlp_mixer,
     "encoder_classifier": surgery.encoder_classifier,
-    "joint_network": joint.joint_network,
-    "latent_classifier": joint.latent_classifier,
+    "joint_network": autoencoders.joint_network,
+    "latent_classifier": autoencoders.latent_classifier,
 }
 
 

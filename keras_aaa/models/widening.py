@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from keras_aaa.models.blocks import CheckedImages
-from keras_aaa.models.normalisation import FusedBatchNormalization
+from keras_aaa.models.fused_batch_norm import FusedBatchNormalization
 
 SPREAD = 0.5  # random shares are 1 - SPREAD to 1 + SPREAD before their sum is set to 1
 # Layers that treat each filter separately, so that equal inputs give equal outputs.

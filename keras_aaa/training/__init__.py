@@ -1,7 +1,7 @@
 """Adversarial and natural training with one trainer."""
 
+from keras_aaa.training.checkpoint import Preempted
 from keras_aaa.training.losses import LOSSES, Loss
-from keras_aaa.training.preemption import Preempted
 from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.task import (
     AutoencoderTask,

@@ -1,10 +1,13 @@
-"""Checkpoints of a run: weights, optimizers, position and history, written atomically."""
+"""Checkpoints of a run (weights, optimizers, position, history), and saving one at SIGTERM."""
 
 import json
 import logging
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -122,3 +125,25 @@ class Checkpointer:
 
 def _step(index: Path) -> int:
     return int(index.stem.removeprefix("ckpt-"))
+
+
+class Preempted(Exception):
+    """The run was told to end and is saved; it resumes when it is started again."""
+
+
+@contextmanager
+def sigterm_noted() -> Iterator[Callable[[], bool]]:
+    """Note SIGTERM inside the block instead of ending the process.
+
+    Yields a callable that returns whether SIGTERM came. Python delivers signals only to the main
+    thread, so in another thread it always returns False.
+    """
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted.is_set
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: noted.set())
+    try:
+        yield noted.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)

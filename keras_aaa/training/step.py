@@ -1,4 +1,4 @@
-"""The training step: attack, loss, gradient, update, as one tf.function."""
+"""The training step (attack, loss, gradient, update) and the optimizer that it uses."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from keras_aaa.norms import project
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.losses import Loss
+from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.task import Task
 
 
@@ -123,3 +124,18 @@ def make_step(
         }
 
     return step
+
+
+def make_optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
+    """Return Adam for the model's trainable variables; weight decay acts on kernels only.
+
+    Args:
+        recipe: gives the first learning rate and the weight decay.
+        model: the model to train; call this in the scope of its strategy.
+    """
+    optimizer = keras.optimizers.Adam(
+        recipe.learning_rate, weight_decay=recipe.weight_decay or None
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(model.trainable_variables)
+    return optimizer

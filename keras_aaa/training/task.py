@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_aaa.models import defend
-from keras_aaa.models.joint import classifying_half, reconstructing_half
+from keras_aaa.models.autoencoders import classifying_half, reconstructing_half
 from keras_aaa.models.probabilities import ends_in_softmax
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training.losses import LOSSES, Loss

@@ -14,10 +14,14 @@ import tensorflow as tf
 from keras_aaa.data.batches import training_batches
 from keras_aaa.inputs import training_examples, validation_examples
 from keras_aaa.training.averages import Averages
-from keras_aaa.training.checkpoint import SECONDS_BETWEEN, Checkpointer, Progress
+from keras_aaa.training.checkpoint import (
+    SECONDS_BETWEEN,
+    Checkpointer,
+    Preempted,
+    Progress,
+    sigterm_noted,
+)
 from keras_aaa.training.distribution import distribute, is_chief, sum_over_workers, worker_index
-from keras_aaa.training.optimizers import make_optimizer
-from keras_aaa.training.preemption import Preempted, sigterm_noted
 from keras_aaa.training.recipe import Recipe
 from keras_aaa.training.schedule import (
     attack_settings,
@@ -27,7 +31,7 @@ from keras_aaa.training.schedule import (
     eps_fraction,
     learning_rate,
 )
-from keras_aaa.training.step import StepInputs, make_step
+from keras_aaa.training.step import StepInputs, make_optimizer, make_step
 from keras_aaa.training.task import Task
 from keras_aaa.training.validation import Validator
 

@@ -10,7 +10,7 @@ from absl.testing import flagsaver
 
 from experiments.benchmark import __main__ as benchmark
 from experiments.benchmark.contenders import CONTENDERS
-from experiments.benchmark.roofline import multiply_adds, per_image
+from experiments.benchmark.workloads import multiply_adds, per_image
 from keras_aaa.fast.precision import peak
 from keras_aaa.models import build, defend
 

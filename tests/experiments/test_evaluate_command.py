@@ -9,11 +9,13 @@ import tensorflow as tf
 
 import zoo
 from experiments.attack_specs import parse
-from experiments.defences import load_defence, with_logits
-from experiments.examples import threat_of
+from experiments.cards import unclaimed
+from experiments.evaluation_data import threat_of
+from experiments.load_defence import load_defence, with_logits
 from keras_aaa.attacks import fgsm
 from keras_aaa.evaluation.corruptions import CORRUPTIONS
 from keras_aaa.models import build
+from keras_aaa.results import Measurement
 from keras_aaa.serving import export_classifier
 from keras_aaa.threat_model import ThreatModel, threat_for
 from tests.helpers.commands import run
@@ -287,3 +289,19 @@ def test_attacks_are_parsed_with_their_defaults():
         parse("pgd:stepps=1", threat)
     with pytest.raises(ValueError, match="steps expects int, got 'ten'"):
         parse("pgd:steps=ten", threat)
+
+
+COMMAND = "experiments.evaluate"
+
+
+def test_figures_of_another_command_stay_on_the_card(capsys):
+    """mnist_fc has clean, PGD-40 and AutoAttack; older cards do not name the commands."""
+    name = "mnist_fc"
+    clean, pgd40, pgd7, autoattack = (
+        Measurement(5, 10, attack, steps, defended=name, command=COMMAND)
+        for attack, steps in (("clean", None), ("pgd", 40), ("pgd", 7), ("autoattack", None))
+    )
+    assert unclaimed(name, [clean, pgd40, pgd7, autoattack], COMMAND) == [pgd7, autoattack]
+    printed = capsys.readouterr().out
+    assert "clean: " in printed and "pgd-40: " in printed and "autoattack" not in printed
+    assert unclaimed(name, [clean], "experiments.aaa") == [clean]

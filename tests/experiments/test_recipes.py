@@ -8,9 +8,8 @@ import pytest
 import tensorflow as tf
 
 from experiments.aaa.studies import STUDIES
-from experiments.autoencoder_options import AutoencoderOptions, options_for
 from experiments.paper import paper_accuracy
-from experiments.recipes import RECIPE_NAMES, RECIPES, recipe_for
+from experiments.recipes import RECIPE_NAMES, RECIPES, AutoencoderOptions, options_for, recipe_for
 from experiments.revisiting.roles import ROLES
 from experiments.revisiting.study import STUDIES as REVISITING
 from experiments.tables import TITLES

@@ -46,8 +46,8 @@ from keras_aaa import data  # noqa: E402
 from keras_aaa.models import build  # noqa: E402
 from keras_aaa.threat_model import threat_for  # noqa: E402
 from keras_aaa.training import LOSSES, AutoencoderTask, Recipe, train  # noqa: E402
+from keras_aaa.training.checkpoint import Preempted  # noqa: E402
 from keras_aaa.training.distribution import RESTART, choose_strategy, worker_index  # noqa: E402
-from keras_aaa.training.preemption import Preempted  # noqa: E402
 
 RECIPE = Recipe(
     epochs=arguments.epochs,

@@ -11,8 +11,7 @@ import tensorflow as tf
 from keras_aaa.training import LOSSES, AutoencoderTask
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.compiled import export_training
-from keras_aaa.training.optimizers import make_optimizer
-from keras_aaa.training.step import StepInputs, make_step
+from keras_aaa.training.step import StepInputs, make_optimizer, make_step
 from tests.helpers import HELPERS
 from tests.helpers.small_trainings import RECIPE, THREAT, small_autoencoder, small_classifier
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_aaa.models import build
-from keras_aaa.models.joint import classifying_half, reconstructing_half
+from keras_aaa.models.autoencoders import classifying_half, reconstructing_half
 from keras_aaa.training import LOSSES, ClassifierTask, JointTask, Loss
 from keras_aaa.training.step import StepInputs, make_step
 

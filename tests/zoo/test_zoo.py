@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import zoo
 from keras_aaa.models import ModelConfig, build, defend
-from keras_aaa.models.float16 import round_kernels
+from keras_aaa.models.float16_kernels import round_kernels
 
 
 def card(**changes):
@@ -204,5 +204,5 @@ def test_list_by_dataset_kind_and_threat(saved):
 
 
 def test_a_model_trained_anew_is_the_version_after_the_published_one():
-    assert zoo.store.next_version("mnist_fc") == zoo.info("mnist_fc").version + 1
-    assert zoo.store.next_version("mnist_never_seen") == 1
+    assert zoo.versions.next_version("mnist_fc") == zoo.info("mnist_fc").version + 1
+    assert zoo.versions.next_version("mnist_never_seen") == 1

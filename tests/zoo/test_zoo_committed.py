@@ -7,9 +7,9 @@ import pytest
 
 import zoo
 from experiments import report
-from experiments.defences import load_defence
+from experiments.load_defence import load_defence
 from keras_aaa import data
-from zoo import index, store
+from zoo import index, versions
 from zoo.card import verified_card
 from zoo.verify import verify_card
 
@@ -18,7 +18,7 @@ REPOSITORY = Path(zoo.__file__).parent.parent
 
 
 def test_index_and_pages_are_up_to_date():
-    assert index.refresh(store.ROOT, store.INDEX, check=True) == []
+    assert index.refresh(versions.ROOT, versions.INDEX, check=True) == []
 
 
 def test_the_pages_show_the_committed_results():
@@ -28,12 +28,12 @@ def test_the_pages_show_the_committed_results():
 
 
 def test_the_whole_zoo_is_under_200_megabytes():
-    assert sum(p.stat().st_size for p in store.ROOT.rglob("*") if p.is_file()) < 200e6
+    assert sum(p.stat().st_size for p in versions.ROOT.rglob("*") if p.is_file()) < 200e6
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cards_are_complete(name):
-    found = store.find(name)
+    found = versions.find(name)
     card = verified_card(found.folder(), found.card_sha256)
     assert card.name == name and card.threat["eps"] > 0
     assert card.training["command"].startswith("python -m experiments.")
@@ -61,7 +61,7 @@ MANY = [pytest.param(name, 1000, marks=pytest.mark.slow, id=f"{name}-1000") for 
 def test_cards_state_what_is_measured(name, examples):
     needs_data_of(name)
     assert zoo.info(name).parameters == zoo.load(name).count_params()
-    checks = verify_card(store.find(name), examples=examples)
+    checks = verify_card(versions.find(name), examples=examples)
     assert all(check.holds for check in checks), [c for c in checks if not c.holds]
 
 

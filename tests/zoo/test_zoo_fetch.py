@@ -9,8 +9,8 @@ import tests.helpers.commands  # noqa: F401
 import zoo
 from keras_aaa.models import ModelConfig, build
 from tests.helpers.zoo_server import serve
-from zoo import index, store
-from zoo.archive import pack, unpack
+from zoo import index, versions
+from zoo.artefact import pack, unpack
 from zoo.fetch import CACHE_VARIABLE, URL_VARIABLE
 
 NAME = "mnist_small"
@@ -44,8 +44,8 @@ def remote(tmp_path, monkeypatch):
     index.refresh(root, tmp_path / "index.json")
     tars.mkdir()
     pack(root / NAME / "1", tars / f"{NAME}-1.tar")
-    monkeypatch.setattr(store, "ROOT", tmp_path / "not_here")
-    monkeypatch.setattr(store, "INDEX", tmp_path / "index.json")
+    monkeypatch.setattr(versions, "ROOT", tmp_path / "not_here")
+    monkeypatch.setattr(versions, "INDEX", tmp_path / "index.json")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.delenv(URL_VARIABLE, raising=False)
     return tmp_path, tars, model
@@ -117,8 +117,8 @@ def test_no_address_no_network_and_odd_addresses(remote, monkeypatch):
 
 def _fetch(index_path, root, environment, out):
     os.environ.update(environment)
-    store.INDEX, store.ROOT = index_path, root
-    out.put(store.find(NAME).folder().name)
+    versions.INDEX, versions.ROOT = index_path, root
+    out.put(versions.find(NAME).folder().name)
 
 
 def test_two_processes_fetching_at_once_both_succeed(remote, monkeypatch):

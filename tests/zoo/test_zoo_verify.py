@@ -7,7 +7,7 @@ import zoo
 from keras_aaa import data
 from keras_aaa.evaluation import PgdTest, survive_pgd
 from keras_aaa.threat_model import threat_for
-from zoo import store
+from zoo import versions
 from zoo.verify import verify_card
 
 
@@ -46,7 +46,7 @@ def published(tmp_path):
         ),
     )
     zoo.save(model, "mnist_fc", card, tmp_path)
-    return store.find("mnist_fc", root=tmp_path)
+    return versions.find("mnist_fc", root=tmp_path)
 
 
 def test_each_claim_is_measured_on_its_own_number_of_examples(published):

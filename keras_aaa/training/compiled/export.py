@@ -10,13 +10,12 @@ import tensorflow as tf
 
 from keras_aaa.attacks._pgd import pgd_graph
 from keras_aaa.fast.fast_copy import fast_copy, freeze
-from keras_aaa.models.float16 import SMALL
+from keras_aaa.models.float16_kernels import SMALL
 from keras_aaa.training.averages import Averages
 from keras_aaa.training.compiled.job_files import shrunk, weights_hash
 from keras_aaa.training.compiled.lower import Module, lower
-from keras_aaa.training.optimizers import make_optimizer
 from keras_aaa.training.recipe import Recipe
-from keras_aaa.training.step import StepInputs, make_step
+from keras_aaa.training.step import StepInputs, make_optimizer, make_step
 from keras_aaa.training.task import Task
 from keras_aaa.training.validation import score_graph, validated_loss
 

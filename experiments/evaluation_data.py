@@ -1,4 +1,4 @@
-"""Load the examples and choose the threat model that an evaluation's flags describe."""
+"""The examples and the threat model that the flags of an evaluation describe."""
 
 import zipfile
 from pathlib import Path

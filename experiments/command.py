@@ -1,4 +1,4 @@
-"""Shared by all commands: errors in one line, the record of a run, printed tables."""
+"""What every command does: errors in one line, the record of its run, printed tables."""
 
 import dataclasses
 import os

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_aaa.models.normalisation import FusedBatchNormalization
+from keras_aaa.models.fused_batch_norm import FusedBatchNormalization
 
 
 def trained(layer, images, upstream):

@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.models import build
-from keras_aaa.models.float16 import SMALL, fits_float16, round_kernels
+from keras_aaa.models.float16_kernels import SMALL, fits_float16, round_kernels
 
 SIZES = {"latent": 4}  # some of its kernels are small, some are not
 

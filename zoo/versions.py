@@ -1,4 +1,4 @@
-"""Find artefacts: in the package, in a private zoo's folder, in the cache or in a remote zoo."""
+"""Find a version of an artefact: in the package, a private zoo, the cache or a remote zoo."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

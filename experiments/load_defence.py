@@ -16,7 +16,7 @@ from keras_aaa.models import as_logits, defend
 from keras_aaa.models.files import SUFFIXES, read_model
 from keras_aaa.models.probabilities import are_probabilities, of_probabilities
 from keras_aaa.threat_model import ThreatModel
-from zoo import artefact, store
+from zoo import artefact, versions
 
 PROBED = 50  # number of images that tell probabilities from logits
 
@@ -72,7 +72,7 @@ def load_defence(model: str, autoencoder: str | None) -> NamedDefence:
         )
     else:
         card = zoo.info(model)
-        version = store.find(model)
+        version = versions.find(model)
         inner = zoo.load(model) if card.classifier else None
         part = "classifier" if card.classifier else "model"
         classifier = artefact.read(version.folder(), part=part, card_sha256=version.card_sha256)
