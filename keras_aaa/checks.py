@@ -6,6 +6,8 @@ import numbers
 from collections.abc import Mapping
 from typing import TypeVar
 
+import numpy as np
+
 
 def check_number(
     name: str,
@@ -32,11 +34,27 @@ def check_number(
     kind = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind):
         raise TypeError(f"{name}: expected a {'whole ' * whole}number, got {value!r}.")
-    if not (math.isfinite(value) and low <= float(value) <= high) or (above and value == low):
+    if not (low <= value <= high and abs(value) < math.inf) or (above and value == low):
         wanted = f"more than {low}" if above else f"{low} or more"
         if high < math.inf:
             wanted = f"{wanted}, {high} at the most" if above else f"{low} to {high}"
         raise ValueError(f"{name}: expected {wanted}, got {value}.")
+
+
+def int32_seed(seed) -> int:
+    """Return a whole number of any type and size as a seed that TensorFlow takes everywhere.
+
+    Seeds that fit int32 stay as they are; others are mixed into 32 bits.
+
+    Raises:
+        TypeError: if it is not a whole number.
+    """
+    check_number("seed", seed, -math.inf, whole=True)
+    seed = int(seed)
+    if -(2**31) <= seed < 2**31:
+        return seed
+    mixed = np.random.SeedSequence([abs(seed), int(seed < 0)]).generate_state(1)[0]
+    return int(mixed) - 2**31
 
 
 T = TypeVar("T")

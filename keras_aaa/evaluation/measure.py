@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_aaa.answers import check_answers
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.attacks._pgd import pgd, random_start
-from keras_aaa.checks import check_number, lookup
+from keras_aaa.checks import check_number, int32_seed, lookup
 from keras_aaa.defence import Defence
 from keras_aaa.evaluation.batch_size import fastest_batch
 from keras_aaa.evaluation.doubts import warn_of_doubts
@@ -45,6 +45,7 @@ class PgdTest:
         if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 1:
             raise ValueError(f"steps: expected rising numbers from 1 on, got {self.steps}.")
         check_number("step_size", self.step_size, 0, above=True)
+        int32_seed(self.seed)
 
 
 def survive_pgd(
@@ -102,7 +103,7 @@ def survive_pgd(
 
     batch = fastest_batch(probe, -(-len(alive) // BATCHES))
     if start is None:
-        start = random_start(images, threat, test.seed)
+        start = random_start(images, threat, int32_seed(test.seed))
     start = tf.gather(start, alive)
     for steps in test.steps:
         x, y = tf.gather(images, alive), tf.gather(labels, alive)
@@ -196,6 +197,7 @@ def attack_all(
     check_answers(defence, images)
     warn_of_doubts(defence, images, labels)
     crafting = fast_copy(defence, precision, images=images)
+    seed = int32_seed(seed)
     start = random_start(images, threat, seed) if function is pgd else None
     seeded = "seed" in inspect.signature(function).parameters
 

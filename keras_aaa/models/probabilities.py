@@ -132,9 +132,9 @@ def two_classes(model: Callable, probabilities: bool = False) -> Callable:
 
     if not isinstance(model, keras.Model) or not getattr(model, "outputs", None):
         return lambda images: logits(model(images))
-    if not probabilities and _ends_in(model, SIGMOID):
-        model = _without_last_activation(model)
-    return keras.Model(_inputs(model), logits(model.outputs[0]), name=model.name)
+    sigmoid = not probabilities and _ends_in(model, SIGMOID)
+    single = _without_last_activation(model) if sigmoid else model
+    return keras.Model(_inputs(single), logits(single.outputs[0]), name=model.name)
 
 
 def _inputs(model: keras.Model):

@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 import tensorflow as tf
 
 from keras_aaa.answers import check_answers
+from keras_aaa.checks import int32_seed
 from keras_aaa.inputs import check_batch
 from keras_aaa.norms import NORMS
 from keras_aaa.threat_model import ThreatModel
@@ -33,6 +34,8 @@ def attack(*norms: str) -> Callable[[Attack], Attack]:
             if not len(labels):
                 return images
             check_answers(model, images)
+            if "seed" in settings:
+                settings["seed"] = int32_seed(settings["seed"])
             return craft(model, images, labels, threat=threat, **settings)
 
         setattr(checked, _NORMS, norms or tuple(NORMS))
