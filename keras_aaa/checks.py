@@ -34,7 +34,8 @@ def check_number(
     kind = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind):
         raise TypeError(f"{name}: expected a {'whole ' * whole}number, got {value!r}.")
-    if not (low <= value <= high and abs(value) < math.inf) or (above and value == low):
+    number: float = int(value) if isinstance(value, numbers.Integral) else float(value)
+    if not (low <= number <= high and abs(number) < math.inf) or (above and number == low):
         wanted = f"more than {low}" if above else f"{low} or more"
         if high < math.inf:
             wanted = f"{wanted}, {high} at the most" if above else f"{low} to {high}"

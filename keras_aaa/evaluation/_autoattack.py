@@ -17,7 +17,7 @@ from keras_aaa.attacks._square import square
 from keras_aaa.attacks.losses import ranked_targets
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
-from keras_aaa.evaluation.doubts import Doubt, warn_of_doubts
+from keras_aaa.evaluation.doubts import Doubt, unattackable, warn_of_doubts
 from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
 from keras_aaa.evaluation.score import correct, logits_in_batches, resists
 from keras_aaa.fast.fast_copy import fast_copy
@@ -135,6 +135,7 @@ def autoattack(
 def _attack_block(defence, crafting, images, labels, threat, settings) -> dict[str, np.ndarray]:
     standing = correct(defence, images, labels)
     block, x_adv = {"clean": standing.copy()}, images.copy()
+    standing[standing] = ~unattackable(defence, images[standing], labels[standing])
     for stage, attacks in _stages(defence, crafting, images, labels, threat, settings):
         for attack in attacks:
             alive = np.flatnonzero(standing)

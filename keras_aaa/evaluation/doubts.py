@@ -17,7 +17,7 @@ from keras_aaa.evaluation.score import batches, logits_in_batches
 from keras_aaa.fast.compilation import compiled, per_model
 from keras_aaa.models.probabilities import are_probabilities
 
-BATCH = 20  # images; gradients of large ones take much memory
+BATCH = 50  # images; gradients of large ones take much memory
 EXAMPLES = 200  # of an evaluation, that the checks look at
 TOLERATED = 0.01  # share of images without a usable gradient
 
@@ -37,12 +37,7 @@ class Evidence:
 
 def gradients_are_there(defence: Defence, images, labels) -> Evidence:
     """Gradients of the loss must be finite, and nonzero for nearly all images."""
-    run = compiled(defence, _gradient_graph)
-    masks = [
-        run(tf.gather(images, batch), tf.gather(labels, batch))[:, :count]
-        for batch, count in batches(len(labels), BATCH)
-    ]
-    zero, broken = np.concatenate(masks, axis=1).mean(axis=1).tolist()
+    zero, broken = (float(mask.mean()) for mask in _without_gradient(defence, images, labels))
     figures = {"all_zero": zero, "not_finite": broken}
     warning = (
         f"The gradient of the cross-entropy is zero for {zero:.1%} of the images and not finite "
@@ -102,6 +97,39 @@ def warn_of_doubts(defence: Defence, images, labels) -> None:
 
     if len(labels):
         per_model(defence, (warn_of_doubts, tuple(images.shape[1:])), warn)
+
+
+def unattackable(defence: Defence, images, labels) -> np.ndarray:
+    """Return a mask, bool [n]: True where the gradient is NaN or infinite, with a warning.
+
+    Attacks cannot see the model there, so that an evaluation must count these examples as
+    misclassified.
+
+    Args:
+        defence: keras.Model or callable: images -> logits.
+        images, labels: float32 [n, h, w, c] in [0, 1] and int64 [n].
+    """
+    if not len(labels):
+        return np.zeros(0, bool)
+    broken = _without_gradient(defence, images, labels)[1]
+    if broken.any():
+        warnings.warn(
+            f"The gradients of {broken.sum()} of {len(broken)} correctly classified examples are "
+            "not finite; these examples count as misclassified under attack.",
+            Doubt,
+            stacklevel=3,
+        )
+    return broken
+
+
+def _without_gradient(defence: Defence, images, labels) -> np.ndarray:
+    """Return two masks, bool [2, n]: the gradient is zero everywhere, is not finite."""
+    run = compiled(defence, _gradient_graph)
+    masks = [
+        run(tf.gather(images, batch), tf.gather(labels, batch))[:, :count]
+        for batch, count in batches(len(labels), BATCH)
+    ]
+    return np.concatenate(masks, axis=1)
 
 
 def _gradient_graph(logits_of):

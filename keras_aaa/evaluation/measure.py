@@ -16,7 +16,7 @@ from keras_aaa.attacks._pgd import pgd, random_start
 from keras_aaa.checks import check_number, int32_seed, lookup
 from keras_aaa.defence import Defence
 from keras_aaa.evaluation.batch_size import fastest_batch
-from keras_aaa.evaluation.doubts import warn_of_doubts
+from keras_aaa.evaluation.doubts import unattackable, warn_of_doubts
 from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
 from keras_aaa.evaluation.score import BATCH, batches, correct, resists
 from keras_aaa.fast.fast_copy import fast_copy
@@ -87,10 +87,12 @@ def survive_pgd(
     warn_of_doubts(defence, images, labels)
     clean = correct(judge, images, labels)
     alive, done = np.flatnonzero(clean), 0
+    broken = unattackable(defence, tf.gather(images, alive), tf.gather(labels, alive))
+    alive = alive[~broken]
     survived: dict[int | None, np.ndarray] = {None: clean}
     on_batch((len(labels) - len(alive)) * test.steps[-1])
     if not len(alive):
-        return survived | dict.fromkeys(test.steps, clean)
+        return survived | dict.fromkeys(test.steps, np.zeros(len(labels), bool))
     crafting = fast_copy(defence, precision, images=images)
     common = {"threat": threat, "step_size": test.step_size}
 

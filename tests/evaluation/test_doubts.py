@@ -90,3 +90,21 @@ def test_square_that_beats_the_gradient_attacks_is_named():
             settings=AutoAttack(steps=2, targets=1, queries=200),
         )
     assert result["square"].mean() < result["fab_t"].mean()
+
+
+def test_an_example_without_a_finite_gradient_counts_as_misclassified_under_attack(classifier):
+    """The square root of 0 has an infinite gradient; attacks that skip it would leave 100 %."""
+    images = IMAGES.copy()
+    images[3, 0, 0] = 0.9
+
+    def defence(x):
+        return 100.0 * classifier(x) + tf.sqrt(tf.abs(x[:, 0, 0] - 0.9))
+
+    labels = np.argmax(defence(images), axis=-1)
+    tiny = ThreatModel("linf", 1e-7)
+    with pytest.warns(Doubt, match="gradients of 1 of .* examples are not finite"):
+        result = autoattack(defence, images, labels, threat=tiny, settings=FEW)
+    masks = survive_pgd(defence, images, labels, threat=tiny, test=PgdTest((1,), 1e-8))
+    for clean, attacked in ((result["clean"], result["square"]), (masks[None], masks[1])):
+        assert clean.all()
+        assert np.flatnonzero(~attacked).tolist() == [3]
