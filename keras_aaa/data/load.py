@@ -1,5 +1,6 @@
 """Load data sets as float32 images in [0, 1] and int64 labels."""
 
+import contextlib
 import difflib
 import os
 from dataclasses import dataclass
@@ -10,12 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
-tfds.core.add_data_dir(str(Path(__file__).parent / "embedded"))
-# Hide the warnings that tensorflow-datasets logs about its own deprecated attributes.
-logging.get_absl_logger().addFilter(
-    lambda record: "FeatureConnector.dtype" not in record.getMessage()
-)
-
+EMBEDDED = Path(__file__).parent / "embedded"
 SPLITS = ("train", "validation", "test")
 
 
@@ -91,12 +87,29 @@ def _in_order(builder, split: str, features: dict) -> tf.data.Dataset:
     }[split]
     decoders = {key: decoder for key, decoder in features.items() if decoder is not True}
     # One shard is read in order, so the order of the examples is the same on every machine.
-    return builder.as_dataset(
-        split=tfds_split,
-        decoders=tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=decoders),
-        shuffle_files=False,
-        read_config=tfds.ReadConfig(try_autocache=False),
-    )
+    partial = tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=decoders)
+    with _without_deprecations():
+        return builder.as_dataset(
+            split=tfds_split,
+            decoders=partial,
+            shuffle_files=False,
+            read_config=tfds.ReadConfig(try_autocache=False),
+        )
+
+
+@contextlib.contextmanager
+def _without_deprecations():
+    """Hide the warnings that tensorflow-datasets logs about its own deprecated attributes."""
+
+    def is_ours(record) -> bool:
+        return "FeatureConnector.dtype" not in record.getMessage()
+
+    logger = logging.get_absl_logger()
+    logger.addFilter(is_ours)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_ours)
 
 
 def image_spec(name: str, data_dir: str | None = None) -> ImageSpec:
@@ -137,7 +150,8 @@ def stored_as(name: str, data_dir: str | None = None) -> str:
     A copy of cifar10 in JPEG is not the original: accuracies on it differ a little.
     """
     builder = _prepared_builder(name, data_dir)
-    encoded = builder.as_dataset(split="test", decoders={"image": tfds.decode.SkipDecoding()})
+    with _without_deprecations():
+        encoded = builder.as_dataset(split="test", decoders={"image": tfds.decode.SkipDecoding()})
     first = next(iter(encoded.take(1)))["image"].numpy()
     return "jpeg" if first.startswith(b"\xff\xd8") else "png"
 
@@ -148,7 +162,11 @@ def at_hand(name: str, data_dir: str | None = None) -> bool:
 
 
 def _find(name: str, data_dir: str | None):
-    """Return the first prepared builder (or the last one tried) and the folders without the set."""
+    """Return the first prepared builder (or the last one tried) and the folders without the set.
+
+    The embedded folder is not registered in TFDS: a user's own tfds.load would then find its sets
+    in two places and refuse them.
+    """
     if data_dir is not None:
         _check_folder("data_dir", data_dir)
     tried: list[str] = []
@@ -159,7 +177,8 @@ def _find(name: str, data_dir: str | None):
             if builder.is_prepared():
                 return builder, tried
             tried.append(f"{source}={folder}: no prepared {name!r} there")
-    return _builder(name, None), tried
+    embedded = (EMBEDDED / name.partition(":")[0]).is_dir()  # the name may hold a version
+    return _builder(name, EMBEDDED if embedded else None), tried
 
 
 def _prepared_builder(name: str, data_dir: str | None):
@@ -192,7 +211,7 @@ def _check_folder(source: str, folder: str) -> None:
         )
 
 
-def _builder(name: str, data_dir: str | None):
+def _builder(name: str, data_dir: Path | str | None):
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
