@@ -27,9 +27,10 @@ def state():
 before = state()
 import keras_aaa, zoo
 from keras_aaa import attacks, black_box, data, evaluation, knn, models, serving, training
-data.first(data.load("mnist", "test"), 1)
 after = state()
 print({name: (before[name], after[name]) for name in before if before[name] != after[name]})
+data.first(data.load("mnist", "test"), 1)
+assert after["folders of TFDS"] == list(file_utils.list_data_dirs())
 """
 
 
