@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers
 
 from keras_aaa.checks import lookup
@@ -218,6 +217,16 @@ def are_probabilities(outputs) -> bool:
     return bool(values.min() >= 0 and np.abs(values.sum(axis=1) - 1).max() < 1e-3)
 
 
+def log_probabilities(probabilities, smallest: float = SMALLEST):
+    """Return log(max(probabilities, smallest)), which are logits up to a constant.
+
+    Args:
+        probabilities: [n, classes], a tensor of Keras or TensorFlow.
+        smallest: smaller probabilities are raised to it, so that the logarithm is finite.
+    """
+    return keras.ops.log(keras.ops.maximum(probabilities, smallest))
+
+
 def of_probabilities(model: Callable) -> Callable:
     """Return a model of the log-probabilities, which are logits up to a constant.
 
@@ -232,6 +241,5 @@ def of_probabilities(model: Callable) -> Callable:
         callable.
     """
     if isinstance(model, keras.Model) and getattr(model, "inputs", None):
-        logs = keras.ops.log(keras.ops.maximum(model.outputs[0], SMALLEST))
-        return keras.Model(model.inputs, logs, name=model.name)
-    return lambda images: tf.math.log(tf.maximum(model(images), SMALLEST))
+        return keras.Model(model.inputs, log_probabilities(model.outputs[0]), name=model.name)
+    return lambda images: log_probabilities(model(images))
