@@ -37,7 +37,7 @@ def parse(text: str, threat: ThreatModel) -> AttackSpec:
 
     Args:
         text: "clean", "pgd:steps=40:step_size=0.01", "autoattack:queries=1000", ...
-        threat: the threat model; PGD's default step size is 2.5 * eps / steps.
+        threat: the threat model; it gives PGD's default step size.
 
     Raises:
         ValueError: for an unknown attack or parameter (lists the known ones), a value of the wrong
@@ -63,7 +63,7 @@ def parse(text: str, threat: ThreatModel) -> AttackSpec:
     if name == "pgd":
         parameters = {"steps": 40} | parameters
         check_number("pgd: steps", parameters["steps"], 1, whole=True)
-        default = 2.5 * threat.eps / int(parameters["steps"])
+        default = threat.default_step_size(int(parameters["steps"]))
         parameters = {**parameters, "step_size": parameters.get("step_size", default)}
     defaults = {"apgd": {"steps": 100}, "square": {"queries": 5000}, "spsa": {"steps": 100}}
     if name == "autoattack":

@@ -29,10 +29,11 @@ from absl import app, flags
 import zoo
 from experiments import common_flags
 from experiments.aaa.models import autoencoder_name
-from experiments.aaa.studies import Study, study_for
+from experiments.aaa.studies import AaaStudy, study_for
 from experiments.command import friendly, print_tables, record
 from experiments.common_flags import (
     autoencoder_options,
+    check_used,
     define_autoencoder_flags,
     define_recipe_flags,
     define_run_flags,
@@ -57,6 +58,14 @@ from keras_aaa.training import LOSSES, Recipe
 
 FLAGS = flags.FLAGS
 WAYS = ("queries", "tuned", "white_box")
+# flag -> the ways that use it; `tuned` has its own number of epochs, without a warm-up
+USED_BY = {
+    "queries": ("queries", "tuned"),
+    "url": ("queries", "tuned"),
+    "tune_epochs": ("tuned",),
+    "epochs": ("queries", "white_box"),
+    "eps_warmup_epochs": ("queries", "white_box"),
+}
 CHECKED = 8  # images on which a served target must agree with the zoo's model
 ANSWERS_DIFFER = 1e-2  # largest difference in probability; rounding causes less
 define_run_flags()
@@ -80,12 +89,14 @@ def main(argv):
     tf.config.threading.set_inter_op_parallelism_threads(max(2, len(os.sched_getaffinity(0))))
     study, threat = study_for(FLAGS.dataset), threat_for(FLAGS.dataset)
     queries = sorted(_even(text) for text in FLAGS.queries)
+    ways = [lookup("way", name, dict.fromkeys(WAYS, name)) for name in FLAGS.ways]
+    _check_flags(ways)
     setting = dataclasses.replace(run_setting("black_box"), precision="float32")
     target = FLAGS.target or next(name for name in study.classifiers if name != study.source)
     if zoo.info(target).kind != "classifier":
         raise ValueError(f"--target: expected a classifier, {target} is an autoencoder.")
     classifier = from_zoo(target)
-    runs, asked = _train(setting, study, classifier, threat, queries)
+    runs, asked = _train(setting, study, classifier, threat, queries, ways)
     rows = _measure(setting, study, runs, classifier, threat)
     if not setting.chief:
         return
@@ -129,14 +140,19 @@ def _counting(model, setting: RunContext, row: str):
 
 
 def _train(
-    setting: RunContext, study: Study, behind: Trained, threat: ThreatModel, queries: list[int]
+    setting: RunContext,
+    study: AaaStudy,
+    target: Trained,
+    threat: ThreatModel,
+    queries: list[int],
+    ways: list[str],
 ) -> tuple[dict[str, Trained], dict[str, int]]:
     """Return the autoencoders by row, and the number of queries by row."""
     recipe = overridden(recipe_for(setting.dataset, "aaa", FLAGS.recipe))
+    check_used([recipe])
     options = autoencoder_options()
-    ways = [lookup("way", name, dict.fromkeys(WAYS, name)) for name in FLAGS.ways]
     spec = data.image_spec(setting.dataset, setting.data_dir)
-    query = _probabilities(behind.model)
+    query = _probabilities(target.model)
     if FLAGS.url:
         query = rest_query(FLAGS.url, FLAGS.url_output, input_name=FLAGS.url_input)
     runs: dict[str, Trained] = {}
@@ -147,12 +163,12 @@ def _train(
     # All have the size of `transfer`, so that the comparison is fair.
     config = runs["transfer"].config if "transfer" in runs else study.autoencoder
 
-    def train(row: str, classifier: Trained, how: Recipe = recipe, start: Trained | None = None):
+    def train(row: str, classifier: Trained, recipe: Recipe = recipe, start: Trained | None = None):
         runs[row] = train_in_folder(
             setting,
             row,
             config,
-            how,
+            recipe,
             classifiers=(classifier,),
             loss=options.weigh(LOSSES["ce_mse"]),
             frozen_encoder=bool(options.frozen_encoder),
@@ -167,27 +183,44 @@ def _train(
         for count in queries if way in ways else ():
             row = f"{way}_{count}"
             model = black_box(query, spec.shape, spec.classes, pairs=count // 2, seed=recipe.seed)
-            classifier = Trained(f"queried_{behind.name}", model, ModelConfig("black_box"), None)
+            classifier = Trained(f"queried_{target.name}", model, ModelConfig("black_box"), None)
             with _counting(model, setting, row):
                 if FLAGS.url:
-                    _check_answers(model, behind, spec.shape)
+                    _check_answers(model, target, spec.shape)
                 train(row, classifier, way_recipe, start)
             asked[row] = model.get_layer("queried").queries.count
     if "white_box" in ways:
-        train("white_box", behind)
+        train("white_box", target)
     return runs, asked
 
 
-def _check_answers(model, behind: Trained, shape: tuple[int, ...]) -> None:
+def _check_answers(model, target: Trained, shape: tuple[int, ...]) -> None:
     images = tf.random.stateless_uniform((CHECKED, *shape), (0, 0))
     # Run as graphs, as in training. Otherwise Keras would wrap a failed query's error.
     answered, expected = (
-        tf.nn.softmax(tf.function(m)(images)).numpy() for m in (model, behind.model)
+        tf.nn.softmax(tf.function(m)(images)).numpy() for m in (model, target.model)
     )
     if np.abs(answered - expected).max() > ANSWERS_DIFFER:
         raise ValueError(
-            f"--url: expected the model that --target names, {behind.name}; {FLAGS.url} returns "
+            f"--url: expected the model that --target names, {target.name}; {FLAGS.url} returns "
             "other probabilities."
+        )
+
+
+def _check_flags(ways: list[str]) -> None:
+    """Refuse flags that no way of training uses, and a frozen encoder of random weights."""
+    for name, used_by in USED_BY.items():
+        if FLAGS[name].present and not set(used_by) & set(ways):
+            raise ValueError(
+                f"--{name}: expected --ways with {' or '.join(used_by)}, got {','.join(ways)}; "
+                "leave it out."
+            )
+    if FLAGS.precision not in ("auto", "float32"):
+        raise ValueError("--precision: expected float32, because all ways are compared in float32.")
+    if FLAGS.frozen_encoder and ways != ["tuned"]:
+        raise ValueError(
+            "--frozen_encoder: expected --ways=tuned with it, because the others start from random "
+            "weights."
         )
 
 
@@ -216,7 +249,7 @@ def _probabilities(model) -> Query:
     return query
 
 
-def _measure(setting: RunContext, study, runs, behind, threat) -> list[dict]:
+def _measure(setting: RunContext, study, runs, target, threat) -> list[dict]:
     spec = data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     images, labels = data.first(
         data.load(FLAGS.dataset, "test", FLAGS.data_dir),
@@ -226,7 +259,7 @@ def _measure(setting: RunContext, study, runs, behind, threat) -> list[dict]:
     for row, run in {"undefended": None, **runs}.items():
         measured = measure(
             row,
-            defend(run.model, behind.model) if run else behind.model,
+            defend(run.model, target.model) if run else target.model,
             images,
             labels,
             threat=threat,
@@ -235,7 +268,7 @@ def _measure(setting: RunContext, study, runs, behind, threat) -> list[dict]:
             cache=setting.workdir / "measured",
             strategy=setting.strategy,
         )
-        place = {"table": f"black_box_{FLAGS.dataset}", "row": row, "classifier": behind.name}
+        place = {"table": f"black_box_{FLAGS.dataset}", "row": row, "classifier": target.name}
         rows += [{**place, **accuracy, "paper": None} for accuracy in measured["accuracies"]]
     return rows
 

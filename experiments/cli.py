@@ -11,19 +11,25 @@ Each command runs python -m with the module in brackets.
 import runpy
 import sys
 
-# command -> (module, what it does)
+# command -> (module, what it does); the report writes the table of docs/commands.md from it
 COMMANDS = {
-    "train": ("experiments.aaa", "train autoencoders, attack, compare with the AAA paper"),
-    "protect": ("experiments.protect", "put an autoencoder of the zoo before a classifier"),
-    "evaluate": ("experiments.evaluate", "attack a zoo model, a Keras file or a SavedModel"),
+    "train": ("experiments.aaa", "train autoencoders, attack them, compare with the AAA paper"),
+    "protect": ("experiments.protect", "train a small classifier, protect it, attack it: a demo"),
+    "evaluate": (
+        "experiments.evaluate",
+        "measure how robust a zoo model, a Keras file or a SavedModel is",
+    ),
     "zoo": ("zoo", "the model zoo: list, info, verify, fetch, export"),
-    "benchmark": ("experiments.benchmark", "time attacks and training against other libraries"),
-    "revisiting": ("experiments.revisiting", "run the study of the Revisiting paper"),
-    "knn": ("experiments.knn", "reconstruct from nearest neighbours (AAA Tables 9 and 10)"),
-    "black-box": ("experiments.black_box", "train an autoencoder for a black-box classifier"),
-    "schedules": ("experiments.schedules", "compare training attacks at equal compute"),
-    "crafting-precision": ("experiments.crafting_precision", "compare bfloat16 with float32"),
-    "report": ("experiments.report", "rewrite the result tables of the pages"),
+    "benchmark": ("experiments.benchmark", "compare the speed with other libraries"),
+    "revisiting": ("experiments.revisiting", "study plain autoencoders (the Revisiting paper)"),
+    "knn": ("experiments.knn", "measure kNN reconstruction (AAA Tables 9 and 10)"),
+    "black-box": ("experiments.black_box", "train for a classifier that only answers queries"),
+    "schedules": ("experiments.schedules", "compare training attacks: PGD, RS-FGSM, N-FGSM"),
+    "crafting-precision": (
+        "experiments.crafting_precision",
+        "compare crafting in bfloat16 and in float32",
+    ),
+    "report": ("experiments.report", "write the generated tables of the pages"),
 }
 # abbreviation -> (command, its first argument)
 SHORT = {"verify": ("zoo", "verify")}

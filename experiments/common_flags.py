@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -136,6 +136,29 @@ def overridden(recipe: Recipe) -> Recipe:
     """
     ignored = () if recipe.attack_steps else ATTACK_FIELDS
     return dataclasses.replace(recipe, **_set_flags(Recipe, ignored))
+
+
+# field of a recipe -> (whether a recipe uses it, what to do)
+_USED_IF: dict[str, tuple[Callable[[Recipe], bool], str]] = {
+    "plateau_epochs": (lambda r: r.schedule == "plateau", "give --schedule=plateau"),
+    "decay_from": (lambda r: r.schedule in ("linear", "cosine"), "give --schedule=linear"),
+    "late_attack_steps": (lambda r: r.late_from < 1, "give --late_from below 1"),
+    "late_attack_step_size": (lambda r: r.late_from < 1, "give --late_from below 1"),
+}
+
+
+def check_used(recipes: Iterable[Recipe]) -> None:
+    """Refuse the flag of a field that none of these recipes uses.
+
+    Args:
+        recipes: of all trainings of the run, from `overridden`.
+    """
+    recipes = list(recipes)
+    for name, (uses, advice) in _USED_IF.items():
+        if name in FLAGS and FLAGS[name].present and not any(map(uses, recipes)):
+            raise ValueError(
+                f"--{name}: no training of this run uses it; {advice}, or leave it out."
+            )
 
 
 def autoencoder_options() -> AutoencoderOptions:

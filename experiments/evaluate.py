@@ -75,7 +75,7 @@ flags.DEFINE_bool("publish", False, "Write the accuracies to the zoo's card.")
 flags.DEFINE_string("workdir", None, "The run's folder; runs/evaluate_<model> by default.")
 
 COMMAND = "experiments.evaluate"
-SANITY_EXAMPLES, PICTURED = 200, 8
+SANITY_EXAMPLES, SANITY_STEPS, PICTURED = 200, 40, 8
 
 
 def main(argv):
@@ -157,6 +157,8 @@ def main(argv):
 def _check_flags() -> None:
     if not FLAGS.attack and not FLAGS.corruptions:
         raise ValueError("--attack: expected one or more, got none.")
+    if FLAGS.publish and not FLAGS.attack:
+        raise ValueError("--publish: expected one or more in --attack, got none.")
     if FLAGS.publish and (FLAGS.npz or FLAGS.defend or FLAGS.model not in zoo.list_models()):
         raise ValueError(
             "--publish: expected a model of the zoo on its own data set, without --npz or --defend."
@@ -219,12 +221,12 @@ def _row(stage: str, spec: AttackSpec, mask: np.ndarray) -> dict:
 
 def _corrupted(defence, images, labels) -> list[dict]:
     """Return rows of mean accuracies over a corruption's severities, with and without defence."""
-    subjects = {defence.title: defence.model}
+    models = {defence.title: defence.model}
     if defence.autoencoder is not None:
-        subjects[f"{defence.name} alone"] = defence.classifier
+        models[f"{defence.name} alone"] = defence.classifier
     rows = []
-    for subject, model in subjects.items():
-        place = {"table": "corruptions", "classifier": defence.name, "defence": subject}
+    for title, model in models.items():
+        place = {"table": "corruptions", "classifier": defence.name, "defence": title}
         clean = ("clean", correct(model, images, labels)[None])
         for name, mask in (clean, *survive_corruptions(model, images, labels)):  # [severities, n]
             # Severities of one image are not independent, so the interval is for n images.
@@ -251,8 +253,8 @@ def _sanity(defence, images, labels, threat, masks, worst, workdir) -> list[Evid
             images[:n],
             labels[:n],
             threat,
-            steps=40,
-            step_size=2.5 * threat.eps / 40,
+            steps=SANITY_STEPS,
+            step_size=threat.default_step_size(SANITY_STEPS),
             base=defence.classifier if defence.autoencoder is not None else None,
             others=without_gradient,
         )
@@ -279,9 +281,9 @@ def _print_evidence(evidence: list[Evidence]) -> None:
             console.print(f"{e.check}: no warning, which does not prove robustness.")
 
 
-def _picture(defence, images, labels, worst, standing, path: Path) -> None:
+def _picture(defence, images, labels, worst, clean_correct, path: Path) -> None:
     moved = np.abs(worst - images).reshape(len(images), -1).max(axis=1) > 0
-    shown = np.flatnonzero(standing & moved)[:PICTURED]
+    shown = np.flatnonzero(clean_correct & moved)[:PICTURED]
     if not len(shown):
         return
     clean, adversarial = images[shown], worst[shown]

@@ -25,7 +25,7 @@ from absl import app, flags
 
 import zoo
 from experiments.aaa.models import autoencoder_name
-from experiments.aaa.studies import STUDIES, Study, study_for
+from experiments.aaa.studies import STUDIES, AaaStudy, study_for
 from experiments.command import define_alias, friendly, print_tables, record
 from experiments.common_flags import test_examples
 from experiments.paper import Cells, paper_accuracy
@@ -111,7 +111,7 @@ def main(argv):
     print_tables(tables(result))
 
 
-def _of_autoencoder(loss: str, study: Study, threat, test, folder: Path):
+def _of_autoencoder(loss: str, study: AaaStudy, threat, test, folder: Path):
     """Return rows of accuracies and of searches; frees the bank on return."""
     name = autoencoder_name(FLAGS.dataset, loss)
     autoencoder, (images, labels) = zoo.load(name), test
@@ -193,17 +193,17 @@ def _encode(autoencoder, images):
 
 
 def _accuracies(
-    study: Study,
+    study: AaaStudy,
     threat,
     autoencoder,
-    behind,
+    classifier,
     neighbours: KnnReconstruction,
     images,
     labels,
 ) -> dict[str, list[dict]]:
     """Return clean and robust accuracies of one classifier behind one autoencoder."""
-    plain, precision = defend(autoencoder, behind), choose_precision(FLAGS.crafting)
-    defence = knn_attackable(autoencoder, behind, neighbours, "identity")
+    plain, precision = defend(autoencoder, classifier), choose_precision(FLAGS.crafting)
+    defence = knn_attackable(autoencoder, classifier, neighbours, "identity")
     rows = []
 
     def add(attack: str, steps: int | None, mask: np.ndarray) -> None:
@@ -227,7 +227,9 @@ def _accuracies(
 
     n, steps = FLAGS.bpda_examples, study.test_steps[0]
     through = [
-        survive(knn_attackable(autoencoder, behind, neighbours, surrogate), (steps,), "float32", n)
+        survive(
+            knn_attackable(autoencoder, classifier, neighbours, surrogate), (steps,), "float32", n
+        )
         for surrogate in SURROGATES
     ]
     add("bpda", steps, np.logical_and.reduce([survived[steps] for survived in through]))

@@ -175,9 +175,10 @@ _FASHION_CLASSIFIER = _by_name(
 )
 _CIFAR_ATTACKED = _by_name(_CIFAR_SMOKE, _CIFAR_QUICK, _CIFAR_FAST, _CIFAR_PAPER, _CIFAR_LONG)
 
-# (data set, job) -> recipe by name. Jobs: "natural" trains a classifier. "adversarial" trains a
-# classifier under attack, the paper's baseline. "aaa" trains an autoencoder. Jobs of the Revisiting
-# paper: "deep" trains a classifier, and "reconstruction" trains an autoencoder with L2 alone.
+# (data set, kind of training) -> recipe by name. "natural" trains a classifier. "adversarial"
+# trains a classifier under attack, the paper's baseline. "aaa" trains an autoencoder. For the
+# Revisiting paper, "deep" trains a classifier, and "reconstruction" trains an autoencoder with L2
+# alone.
 RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {
     ("mnist", "natural"): _by_name(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
     ("mnist", "deep"): _by_name(_NATURAL_SMOKE, _NATURAL, _NATURAL, _NATURAL_PAPER),
@@ -203,13 +204,13 @@ RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {
 }
 
 
-def recipe_for(dataset: str, job: str, name: str) -> Recipe:
+def recipe_for(dataset: str, training: str, name: str) -> Recipe:
     """Return the recipe of that name.
 
     Raises:
         ValueError: for an unknown name; lists the known ones.
     """
-    return lookup(f"recipe for {job} training on {dataset}", name, RECIPES[dataset, job])
+    return lookup(f"recipe for {training} training on {dataset}", name, RECIPES[dataset, training])
 
 
 @dataclass(frozen=True, kw_only=True)

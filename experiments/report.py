@@ -1,10 +1,11 @@
-"""Write the result tables of the pages of docs/ from experiments/results/*.json.
+"""Write the generated tables of the pages of docs/: results and the list of commands.
 
 python -m experiments.report           # rewrites the tables between their markers
 python -m experiments.report --check   # exit code 2 if a page is out of date
 
 A page chooses its results by markers: the tables of the named files are written between
-<!-- results: aaa_mnist knn_* --> and <!-- results: end -->. Each file must be named exactly once.
+<!-- results: aaa_mnist knn_* --> and <!-- results: end -->. Each file of experiments/results must
+be named exactly once. docs/commands.md has the commands of experiments/cli.py between its markers.
 """
 
 import json
@@ -15,13 +16,16 @@ from pathlib import Path
 
 from absl import app, flags
 
+from experiments.cli import COMMANDS
 from experiments.command import friendly
 from experiments.revisiting.tables import tables as revisiting_tables
 from experiments.tables import benchmark_tables, schedule_tables, tables
 
 BLOCK = re.compile(r"(<!-- results: (?!end)([^>]*?) -->\n).*?(<!-- results: end -->)", re.DOTALL)
+COMMANDS_BLOCK = re.compile(r"(<!-- commands -->\n).*?(<!-- commands: end -->)", re.DOTALL)
 RESULTS = Path(__file__).parent / "results"
 PAGES = ("docs/results.md", "docs/cifar10.md")
+COMMANDS_PAGE = "docs/commands.md"
 # key of a result -> function that makes its tables
 TABLES = {
     "measurements": tables,
@@ -35,16 +39,17 @@ flags.DEFINE_bool("check", False, "Only compare; fail if a page is out of date."
 
 
 def main(argv):
-    texts = {Path(page): Path(page).read_text(encoding="utf-8") for page in PAGES}
-    for (path, text), fresh in zip(
-        texts.items(), rewritten(list(texts.values()), RESULTS), strict=True
-    ):
+    texts = {page: Path(page).read_text(encoding="utf-8") for page in (*PAGES, COMMANDS_PAGE)}
+    fresh_texts = dict(zip(PAGES, rewritten([texts[page] for page in PAGES], RESULTS), strict=True))
+    fresh_texts[COMMANDS_PAGE] = with_commands(texts[COMMANDS_PAGE])
+    for path, fresh in fresh_texts.items():
+        text = texts[path]
         if fresh == text:
             print(f"{path} is up to date.")
         elif FLAGS.check:
             raise ValueError(f"{path} is out of date: run python -m experiments.report.")
         else:
-            path.write_text(fresh, encoding="utf-8")
+            Path(path).write_text(fresh, encoding="utf-8")
             print(f"{path} rewritten.")
 
 
@@ -73,6 +78,13 @@ def rewritten(pages: list[str], folder: Path) -> list[str]:
             f"{' and '.join(PAGES)}, found in {', '.join(str(shown.count(n)) for n in misplaced)}."
         )
     return fresh
+
+
+def with_commands(page: str) -> str:
+    """Return the page with the table of all commands between its markers."""
+    rows = [[f"`{name}`", f"`{module}`", purpose] for name, (module, purpose) in COMMANDS.items()]
+    lines = map(_line, [["command", "module", "purpose"], ["---"] * 3, *rows])
+    return COMMANDS_BLOCK.sub("\\1" + "\n".join(lines) + "\n\\2", page)
 
 
 def markdown(paths: list[Path]) -> str:

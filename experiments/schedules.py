@@ -18,9 +18,15 @@ import sys
 from absl import app, flags
 
 from experiments import common_flags
-from experiments.aaa.studies import Study, study_for
+from experiments.aaa.studies import AaaStudy, study_for
 from experiments.command import friendly, print_tables, record
-from experiments.common_flags import define_recipe_flags, define_run_flags, overridden, run_setting
+from experiments.common_flags import (
+    check_used,
+    define_recipe_flags,
+    define_run_flags,
+    overridden,
+    run_setting,
+)
 from experiments.estimate import announce, gradients
 from experiments.measure import measure
 from experiments.recipes import recipe_for
@@ -93,6 +99,7 @@ def main(argv):
     chosen = {name: lookup("training attack", name, known) for name in FLAGS.only or known}
     setting, spec = run_setting("schedules"), data.image_spec(FLAGS.dataset, FLAGS.data_dir)
     base, size = overridden(recipe_for(FLAGS.dataset, "adversarial", FLAGS.recipe)), spec.examples
+    check_used([base])
     costliest = dataclasses.replace(base, **known["pgd"], late_from=1.0, epochs=FLAGS.epochs)
     budget = gradients(costliest, size["train"])
     recipes = {
@@ -130,7 +137,7 @@ def main(argv):
 
 
 def _row(
-    setting: RunContext, study: Study, threat: ThreatModel, name: str, recipe: Recipe, count: int
+    setting: RunContext, study: AaaStudy, threat: ThreatModel, name: str, recipe: Recipe, count: int
 ) -> dict:
     """Train under one attack and measure; if training collapses, record the error instead."""
     row = {"attack": name, "recipe": dataclasses.asdict(recipe)}

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from keras_aaa.results import Measurement
+
 ATTACK_NAMES = {
     "clean": "clean",
     "pgd": "PGD",
@@ -73,8 +75,9 @@ def tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
             by_column = {column(m): m for m in cells if m["row"] == row}
             name = _row_name(row)
             body.append([name, *(_cell(by_column.get(attack), examples) for attack in attacks)])
-        half = max(_reach(m) for m in cells if m["examples"] == examples)
-        fewer = [_reach(m) for m in cells if m["examples"] != examples]
+        counted = [Measurement.from_json(m) for m in cells]
+        half = max(m.error_margin() for m in counted if m.examples == examples)
+        fewer = [m.error_margin() for m in counted if m.examples != examples]
         components = result.get("components")
         reduced = f", a bank of {components:,} principal components" if components else ""
         ball = "" if table in UNATTACKED else f"eps {result['threat']['eps']:.4g}, "
@@ -157,12 +160,6 @@ def _attack(measurement: dict) -> str:
     return f"{name}-{measurement['steps']}" if measurement["steps"] else name
 
 
-def _reach(measurement: dict) -> float:
-    """Return the distance from the accuracy to the farther end of its 95 % interval."""
-    low, high = measurement["interval95"]
-    return max(high - measurement["accuracy"], measurement["accuracy"] - low)
-
-
 def _cell(measurement: dict | None, examples: int) -> str:
     """Return a cell's text; it gives n only if n differs from the table's."""
     if measurement is None:
@@ -174,20 +171,22 @@ def _cell(measurement: dict | None, examples: int) -> str:
 
 
 _BENCHMARK_HEADER = ["", "images a second", "lowest to highest batch", "batch", "ours is faster",
-          "left standing", "of float32 peak", "of bfloat16 peak"]  # fmt: skip
+          "robust accuracy", "of float32 peak", "of bfloat16 peak"]  # fmt: skip
 
 
 def benchmark_tables(result: dict) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Yield (title, header, rows of cells) for each job of a benchmark's result.json.
+    """Yield (title, header, rows of cells) for each workload of a benchmark's result.json.
 
-    "ours is faster": speed of our faster precision over the contender's speed. "left standing": the
-    robust accuracy under the contender's attack, in percent; lower means a stronger attack.
+    "ours is faster": speed of our faster precision over the contender's speed. "robust": the
+    accuracy under the contender's attack, in percent; lower means a stronger attack.
     """
     rows = result["benchmark"]
     for title in dict.fromkeys(row["title"] for row in rows):
-        of_job = [row for row in rows if row["title"] == title]
-        ours = max((r["median"] for r in of_job if r["contender"].startswith("ours")), default=None)
-        body = [_benchmark_cells(row, ours) for row in of_job]
+        of_workload = [row for row in rows if row["title"] == title]
+        ours = max(
+            (r["median"] for r in of_workload if r["contender"].startswith("ours")), default=None
+        )
+        body = [_benchmark_cells(row, ours) for row in of_workload]
         yield f"{title} (images a second, median over batches)", _BENCHMARK_HEADER, body
 
 

@@ -18,7 +18,7 @@ from keras_aaa.models import ModelConfig
 from keras_aaa.models.float16_kernels import round_kernels
 from keras_aaa.models.surgery import LATENT_CLASSIFIER, encoder, two_headed
 from keras_aaa.models.widening import widen
-from keras_aaa.results import provenance, write_json
+from keras_aaa.results import as_json, check_same_run, provenance, write_json
 from keras_aaa.training import (
     LOSSES,
     AutoencoderTask,
@@ -200,7 +200,7 @@ def initialise_from(start: Trained, model: keras.Model, built: ModelConfig, seed
             widened.
     """
     start_config, wanted_config = (
-        (config.architecture, _plain(config.sizes) | {"width": None})
+        (config.architecture, as_json(config.sizes) | {"width": None})
         for config in (start.config, built)
     )
     if start_config != wanted_config:
@@ -246,7 +246,7 @@ def _task(
 
 def _claim(folder: Path, identity: dict, writes: bool) -> dict:
     path = folder / "run.json"
-    identity = _plain(identity)
+    identity = as_json(identity)
     if path.exists():
         record = json.loads(path.read_text())
         old = record["identity"]
@@ -257,12 +257,7 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
         old["recipe"] = {name: known[name] for name in identity["recipe"]}
         old["loss"] = _defaults(Loss) | old["loss"]
         old["then"] = [_defaults(Loss) | each for each in old.get("then", [])]
-        differing = _differences(old, identity)
-        if differing:
-            raise ValueError(
-                f"{folder} holds another run: " + "; ".join(differing) + ". Choose another "
-                "--workdir, or delete that folder."
-            )
+        check_same_run(folder, old, identity)
         return record
     record = {"identity": identity, "provenance": provenance()}
     if writes:
@@ -278,19 +273,3 @@ def _claim(folder: Path, identity: dict, writes: bool) -> dict:
 def _defaults(of: type) -> dict:
     fields = dataclasses.fields(of)
     return {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
-
-
-def _plain(data: dict) -> dict:
-    """Return the data as a JSON file returns it, with lists instead of tuples."""
-    return json.loads(json.dumps(data))
-
-
-def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
-    differences = []
-    for key in sorted(old.keys() | new.keys()):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            differences += _differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            differences.append(f"{prefix}{key} is {a!r} there and {b!r} here")
-    return differences

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.checks import check_number
+from keras_aaa.models.probabilities import log_probabilities
 
 # images float32 [n, h, w, c] in [0, 1] -> probabilities [n, classes]
 Query = Callable[[np.ndarray], np.ndarray]
@@ -162,7 +163,7 @@ class Queried(keras.layers.Layer):
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         probabilities = tf.numpy_function(self.queries, [images], tf.float32)
         probabilities = tf.ensure_shape(probabilities, (None, self.queries.classes))
-        return tf.math.log(tf.maximum(probabilities, SMALLEST))
+        return log_probabilities(probabilities, SMALLEST)
 
     def _differences(self, images: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
         """Return the gradient of the sum over logits * upstream, by central differences."""

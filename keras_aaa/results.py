@@ -71,6 +71,11 @@ class Measurement:
         half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
         return max(0.0, centre - half), min(1.0, centre + half)
 
+    def error_margin(self, claims: int = 1) -> float:
+        """Return the distance from the accuracy to the farther end of `interval_among(claims)`."""
+        low, high = self.interval_among(claims)
+        return max(high - self.accuracy, self.accuracy - low)
+
     def counts(self) -> dict:
         """Return accuracy, correct, examples and interval95, as results and cards write them."""
         return {
@@ -150,6 +155,40 @@ def cached(
     if write:
         write_json(path, {"key": key, "measured": measured})
     return measured
+
+
+def as_json(data: dict) -> dict:
+    """Return the data as a JSON file returns it, with lists instead of tuples."""
+    return json.loads(json.dumps(data))
+
+
+def check_same_run(folder: Path, stored: dict, key: dict) -> None:
+    """Refuse to continue another run in a folder.
+
+    Args:
+        folder: the run's folder, for the message.
+        stored: the key in the folder's run.json.
+        key: everything that this run depends on, as JSON has it or with tuples.
+
+    Raises:
+        ValueError: if the keys differ; lists the fields with both values.
+    """
+    if differing := _differences(stored, as_json(key)):
+        raise ValueError(
+            f"{folder} holds another run: {'; '.join(differing)}. Choose another workdir, or "
+            "delete that folder."
+        )
+
+
+def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+    differences = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            differences += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            differences.append(f"{prefix}{key} is {a!r} there and {b!r} here")
+    return differences
 
 
 def _commit() -> str | None:

@@ -45,6 +45,25 @@ class ThreatModel:
         x_adv, x = tf.convert_to_tensor(x_adv), tf.convert_to_tensor(x)
         return project(x_adv, x, self.metric, self.eps)
 
+    def perturb(self, images, noise) -> tf.Tensor:
+        """Return images + eps * noise, clipped to the ball and to [0, 1]; random starts use it.
+
+        Args:
+            images: float32 [n, h, w, c] in [0, 1].
+            noise: float32 of that shape; noise of length 1 ends on the surface of the ball.
+        """
+        return self.project(images + self.eps * noise, images)
+
+    def default_step_size(self, steps: int) -> float:
+        """Return 2.5 * eps / steps, with which PGD reaches the surface from any start in the ball.
+
+        Madry et al. 2018, section 5.
+
+        Args:
+            steps: number of steps, >= 1.
+        """
+        return 2.5 * self.eps / steps
+
     def contains(self, x_adv, x) -> np.ndarray:
         """Return a mask, bool [n]: True where x_adv is in the ball around x and in [0, 1].
 

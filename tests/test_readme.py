@@ -15,6 +15,7 @@ import keras_aaa
 import zoo
 from keras_aaa import data
 from keras_aaa.attacks import pgd
+from keras_aaa.models import ARCHITECTURES, build
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -48,11 +49,11 @@ def test_the_second_block_of_the_readme_trains_an_autoencoder(tmp_path, monkeypa
     assert list((tmp_path / "runs" / "own" / "checkpoints").iterdir())
 
 
-@pytest.mark.slow
-def test_the_block_of_evaluating_attacks_the_defended_classifier(capsys):
-    images, labels = data.first(data.load("mnist", "test"), 4)
+def after_the_first_block(examples: int) -> dict:
+    """What the first block of the README defines, with fewer examples."""
+    images, labels = data.first(data.load("mnist", "test"), examples)
     classifier = zoo.load("mnist_fc")
-    names = {
+    return {
         "keras_aaa": keras_aaa,
         "pgd": pgd,
         "my_classifier": classifier,
@@ -60,7 +61,22 @@ def test_the_block_of_evaluating_attacks_the_defended_classifier(capsys):
         "images": images,
         "labels": labels,
     }
+
+
+def test_the_first_block_of_evaluating_measures_with_an_interval(capsys):
+    names = after_the_first_block(8)
     run("evaluating.md", 0, names)
+    measured = names["measured"]
+    assert measured.examples == 8 and measured.correct == names["survives"].sum()
+    accuracy, rest = capsys.readouterr().out.split(" of 8, 95 % interval ")
+    assert accuracy == f"{measured.accuracy:.1%}" and rest.count("%") == 2
+
+
+@pytest.mark.slow
+def test_the_second_block_of_evaluating_attacks_the_defended_classifier(capsys):
+    names = after_the_first_block(4)
+    images = names["images"]
+    run("evaluating.md", 1, names)
     assert names["survives"].shape == (4,) and names["attacked"]["x_adv"].shape == images.shape
     printed = capsys.readouterr().out.splitlines()
     assert any(line.startswith("gradients_are_there ") for line in printed)
@@ -79,5 +95,23 @@ def test_every_block_imports_what_there_is():
         for alias in node.names:
             if not hasattr(module, alias.name):
                 importlib.import_module(f"{node.module}.{alias.name}")
-    assert [len(BLOCKS[page]) for page in ("README.md", "evaluating.md")] == [2, 1]
+    assert [len(BLOCKS[page]) for page in ("README.md", "evaluating.md")] == [2, 2]
     assert len(blocks) >= 5 and len(imports) >= 12
+
+
+def test_the_readme_names_the_image_sizes_of_every_architecture():
+    table = dict(re.findall(r"^\| (`.*`) \| (.*) \|$", PAGES[0].read_text(), re.MULTILINE))
+    rows = {
+        name: sizes
+        for names, sizes in table.items()
+        for name in re.findall(r"`(\w+)`", names)
+        if name in ARCHITECTURES
+    }
+    assert set(rows) == set(ARCHITECTURES)
+    for name, sizes in rows.items():
+        if sizes == "any":
+            assert build(name, input_shape=(37, 23, 1)).input_shape == (None, 37, 23, 1)
+        else:
+            number = 2 if sizes.startswith("even") else int(sizes.split()[-1])
+            with pytest.raises(ValueError, match=f"divisible by {number},"):
+                build(name, input_shape=(37, 23, 1))

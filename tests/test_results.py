@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from keras_aaa.results import Measurement, provenance, write_json
+from keras_aaa.results import Measurement, check_same_run, provenance, write_json
 
 
 def test_wilson_interval_of_known_values():
@@ -30,3 +30,20 @@ def test_provenance_names_versions_and_machine():
     known = provenance()
     assert known["versions"]["tensorflow"] and known["versions"]["python"]
     assert known["machine"]["cores"] >= 1
+
+
+def test_the_error_margin_is_the_longer_side_of_the_interval():
+    measured = Measurement(80, 100)
+    assert measured.error_margin() == pytest.approx(0.8 - 0.7112, abs=1e-4)
+    assert measured.error_margin(claims=5) > measured.error_margin()
+    assert Measurement(0, 50).error_margin() == Measurement(0, 50).interval95[1]
+
+
+def test_another_run_in_a_folder_is_refused_with_the_fields_that_differ(tmp_path):
+    key = {"threat": {"norm": "linf", "eps": 0.3}, "steps": (40, 200)}
+    stored = json.loads(json.dumps(key))
+    check_same_run(tmp_path, stored, key)
+    with pytest.raises(ValueError, match=r"another run: threat\.eps is 0\.3 there and 0\.1 here\."):
+        check_same_run(tmp_path, stored, key | {"threat": {"norm": "linf", "eps": 0.1}})
+    with pytest.raises(ValueError, match=r"seed is None there and 1 here"):
+        check_same_run(tmp_path, stored, key | {"seed": 1})

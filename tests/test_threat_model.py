@@ -51,3 +51,17 @@ def test_refuses_what_is_no_ball(norm, eps):
 def test_unknown_dataset_suggests_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'cifar10'"):
         threat_for("cifar_10")
+
+
+def test_a_perturbed_image_is_in_the_ball_and_noise_of_length_one_ends_on_its_surface():
+    threat = ThreatModel("l2", 0.2)
+    x = np.full((3, 4, 4, 1), 0.5, np.float32)
+    noise = threat.metric.sample(x.shape, seed=0)
+    moved = np.linalg.norm((threat.perturb(x, noise) - x).numpy().reshape(3, -1), axis=1)
+    np.testing.assert_allclose(moved, 0.2, rtol=1e-4)
+    assert threat.contains(threat.perturb(x, 9 * noise), x).all()
+
+
+def test_forty_default_steps_cross_the_ball():
+    step_size = ThreatModel("linf", 0.3).default_step_size(40)
+    assert step_size == pytest.approx(0.01875) and 40 * step_size > 2 * 0.3

@@ -35,7 +35,7 @@ from zoo.verify import verify_card
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("json", False, "Print JSON.")
-flags.DEFINE_integer("version", None, "Version; the newest by default.", 1)
+flags.DEFINE_integer("version", None, "All but list, index, pack: version; default: the newest.", 1)
 flags.DEFINE_string("dataset", None, "list: only models of this data set.")
 flags.DEFINE_enum("kind", None, KINDS, "list: only models of this kind.")
 flags.DEFINE_enum("threat", None, list(NORMS), "list: only models of this threat norm.")
@@ -146,15 +146,15 @@ def _out() -> Path:
     return Path(FLAGS.out)
 
 
-# command -> (function, number of names it takes)
-COMMANDS: dict[str, tuple[Callable[..., int], int]] = {
-    "list": (list_, 0),
-    "info": (info, 1),
-    "verify": (verify, 1),
-    "fetch": (fetch, 1),
-    "export": (export, 1),
-    "index": (index_, 0),
-    "pack": (pack_, 0),
+# command -> (function, number of names it takes, its flags beside --json)
+COMMANDS: dict[str, tuple[Callable[..., int], int, tuple[str, ...]]] = {
+    "list": (list_, 0, ("dataset", "kind", "threat")),
+    "info": (info, 1, ("version",)),
+    "verify": (verify, 1, ("version", "examples", "attack", "data_dir")),
+    "fetch": (fetch, 1, ("version",)),
+    "export": (export, 1, ("version", "out")),
+    "index": (index_, 0, ("check",)),
+    "pack": (pack_, 0, ("out",)),
 }
 
 
@@ -164,9 +164,12 @@ def main(argv: list[str]) -> int:
     try:
         if len(argv) < 2:
             raise ValueError(f"expected a command: {', '.join(COMMANDS)}. See --help.")
-        command, names = lookup("command", argv[1], COMMANDS)
+        command, names, own_flags = lookup("command", argv[1], COMMANDS)
         if len(argv) != 2 + names:
             raise ValueError(f"{argv[1]}: expected {names} name(s), got {len(argv) - 2}.")
+        for flag in {name for _, _, others in COMMANDS.values() for name in others} - {*own_flags}:
+            if FLAGS[flag].present:
+                raise ValueError(f"--{flag}: {argv[1]} does not use it; leave it out.")
         return command(*argv[2:])
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

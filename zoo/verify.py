@@ -84,7 +84,6 @@ def verify_card(
                 survived = {("clean", None): correct(defence, x, y)}
             for claim in (m for m in stated if counts[m] == n):
                 measurement = Measurement.of(survived[claim.attack, claim.steps])
-                low, high = measurement.interval_among(len(claims))
                 checks.append(
                     Check(
                         defended,
@@ -92,7 +91,7 @@ def verify_card(
                         claim.steps,
                         claim.accuracy,
                         measurement.accuracy,
-                        max(high - measurement.accuracy, measurement.accuracy - low),
+                        measurement.error_margin(len(claims)),
                         len(y),
                     )
                 )

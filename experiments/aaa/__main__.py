@@ -24,7 +24,7 @@ from absl import app, flags
 
 from experiments.aaa import flags as aaa_flags
 from experiments.aaa.models import (
-    Models,
+    RunModels,
     add_robust,
     adversarial_history,
     attacked,
@@ -33,7 +33,7 @@ from experiments.aaa.models import (
     measured,
     origin,
 )
-from experiments.aaa.studies import Study, study_for
+from experiments.aaa.studies import AaaStudy, study_for
 from experiments.cards import artefact_card, card_measurements, publish, save
 from experiments.command import friendly, print_tables, record
 from experiments.common_flags import run_setting, test_examples
@@ -126,8 +126,8 @@ def main(argv):
 
 def _measure(
     setting: RunContext,
-    study: Study,
-    models: Models,
+    study: AaaStudy,
+    models: RunModels,
     images,
     labels,
     threat: ThreatModel,
@@ -182,7 +182,7 @@ def _measure(
     return rows, seconds
 
 
-def _save(setting: RunContext, study: Study, models: Models, result: dict) -> list[str]:
+def _save(setting: RunContext, study: AaaStudy, models: RunModels, result: dict) -> list[str]:
     """Save the models trained here into the run's own zoo; return their folders for printing."""
     root = setting.workdir / "zoo"
     trained = [run for run in models.all() if run.record]

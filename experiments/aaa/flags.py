@@ -12,9 +12,10 @@ from absl import flags
 import zoo
 from experiments import common_flags
 from experiments.aaa.models import ENSEMBLE, Plan
-from experiments.aaa.studies import Study
+from experiments.aaa.studies import AaaStudy
 from experiments.common_flags import (
     autoencoder_options,
+    check_used,
     define_autoencoder_flags,
     define_compiled,
     define_recipe_flags,
@@ -29,15 +30,17 @@ from keras_aaa.models import ARCHITECTURES
 from keras_aaa.training import LOSSES, Loss, Recipe
 
 FLAGS = flags.FLAGS
-JOBS = ("natural", "adversarial", "aaa")
+TRAININGS = ("natural", "adversarial", "aaa")
 
-# flag about autoencoders -> whether training with a loss uses it
+# flag about autoencoders -> whether an autoencoder of this loss uses it
 HEEDED_BY: Mapping[str, Callable[[Loss], bool]] = {
     "mse_weight": lambda loss: loss.ce > 0 and loss.mse > 0,
     "temperature": lambda loss: loss.ce > 0,
     "latent_weight": lambda loss: loss.ce > 0,
     "frozen_encoder": lambda _: True,
     "encoder_epochs": lambda _: True,
+    "latent": lambda _: True,
+    "width": lambda _: True,
 }
 
 define_run_flags()
@@ -86,7 +89,7 @@ flags.DEFINE_bool("from_zoo", False, "Train nothing: measure the models of the z
 flags.DEFINE_bool("publish", False, "Write the accuracies to the zoo's cards; needs --from_zoo.")
 
 
-def plan(study: Study) -> Plan:
+def plan(study: AaaStudy) -> Plan:
     """Return the plan that the flags describe.
 
     Raises:
@@ -96,11 +99,20 @@ def plan(study: Study) -> Plan:
     _check_from_zoo()
     _check_start(study)
     _check_compiled()
-    recipes = {job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe)) for job in JOBS}
+    recipes = {
+        training: overridden(recipe_for(FLAGS.dataset, training, FLAGS.recipe))
+        for training in TRAININGS
+    }
+    check_used(recipes.values())
     losses = {name: lookup("loss", name, LOSSES) for name in FLAGS.loss if name}
     losses |= {ENSEMBLE: LOSSES["ce_mse"]} if FLAGS.ensemble else {}
     _check_heeded(losses)
     options = autoencoder_options()
+    if options.frozen_encoder and not (FLAGS.start_from or FLAGS.encoder_epochs):
+        raise ValueError(
+            "--frozen_encoder: expected a trained encoder; name one by --start_from, or train it "
+            "first by --encoder_epochs."
+        )
     losses = {name: options.weigh(loss) for name, loss in losses.items()}
     known = inspect.signature(ARCHITECTURES[study.autoencoder.architecture]).parameters
     sizes = {name: FLAGS[name].value for name in ("latent", "width") if FLAGS[name].value}
@@ -152,7 +164,7 @@ def _check_compiled() -> None:
         )
 
 
-def _check_start(study: Study) -> None:
+def _check_start(study: AaaStudy) -> None:
     """Refuse a --start_from that no training of the run would start from."""
     start = FLAGS.start_from
     trained = list(study.tables) * FLAGS.train_classifiers
@@ -176,6 +188,5 @@ def _check_heeded(losses: Mapping[str, Loss]) -> None:
         if FLAGS[name].present and not any(heeded(loss) for loss in losses.values()):
             trained = ", ".join(losses) or "no autoencoder"
             raise ValueError(
-                f"--{name}: expected a loss that uses it, but this run trains {trained}; leave it "
-                "out."
+                f"--{name}: expected a loss that uses it, but this run has {trained}; leave it out."
             )

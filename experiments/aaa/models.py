@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import keras
 
 import zoo
-from experiments.aaa.studies import Study
+from experiments.aaa.studies import AaaStudy
 from experiments.train_run import RunContext, Trained, from_zoo, initialise_from, train_in_folder
 from keras_aaa import data
 from keras_aaa.hashing import weights_hash
@@ -25,7 +25,7 @@ class Plan:
         losses: name -> loss of each autoencoder; ENSEMBLE for the one trained with all classifiers.
         autoencoder: its architecture.
         variant: parts of its name after data set and loss.
-        recipes: by job.
+        recipes: by kind of training.
         baseline: whether the run includes the adversarially trained classifiers.
         train_classifiers: names of classifiers to train even if the zoo has them.
         from_zoo: train nothing.
@@ -48,7 +48,7 @@ class Plan:
 
 
 @dataclass
-class Models:
+class RunModels:
     """The models by table row, and the classifiers that an autoencoder is put before."""
 
     classifiers: dict[str, Trained]
@@ -84,7 +84,7 @@ def check_plan(plan: Plan, dataset: str, shape: tuple[int, int, int]) -> None:
             print(f"{start.name} is narrower: its weights are widened.", flush=True)
 
 
-def classifiers(setting: RunContext, study: Study, plan: Plan) -> Models:
+def classifiers(setting: RunContext, study: AaaStudy, plan: Plan) -> RunModels:
     """Return the study's natural classifiers; take them from the zoo if it has them."""
     trained = {}
     for name, config in study.classifiers.items():
@@ -94,11 +94,11 @@ def classifiers(setting: RunContext, study: Study, plan: Plan) -> Models:
         else:
             start, recipe = _start(plan, name), plan.recipes["natural"]
             trained[name] = train_in_folder(setting, name, config, recipe, start=start)
-    return Models(trained)
+    return RunModels(trained)
 
 
 def attacked(
-    study: Study, models: Models, plan: Plan, defence: keras.Model
+    study: AaaStudy, models: RunModels, plan: Plan, defence: keras.Model
 ) -> list[tuple[keras.Model, list[Recipe]]]:
     """Return the models that `add_robust` will train under attack, with the recipes of their runs.
 
@@ -119,8 +119,8 @@ def attacked(
 
 
 def measured(
-    study: Study,
-    models: Models,
+    study: AaaStudy,
+    models: RunModels,
     plan: Plan,
     defence: keras.Model,
     runs: list[tuple[tuple[int, ...], int]],
@@ -143,7 +143,7 @@ def measured(
 
 
 def add_robust(
-    setting: RunContext, study: Study, models: Models, plan: Plan, threat: ThreatModel
+    setting: RunContext, study: AaaStudy, models: RunModels, plan: Plan, threat: ThreatModel
 ) -> None:
     """Add the autoencoders and the adversarially trained classifiers that the plan asks for."""
     initial = _with_encoder(setting, plan, threat) if plan.losses and plan.encoder_epochs else None

@@ -9,7 +9,7 @@ from keras_aaa.models import ModelConfig
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A classifier's table: the key of our table, and the paper's cells to compare with."""
 
     key: str
@@ -17,7 +17,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Study:
+class AaaStudy:
     """One data set of the AAA paper."""
 
     source: str  # zoo name of the classifier the autoencoder is trained with
@@ -27,11 +27,11 @@ class Study:
     autoencoder: ModelConfig
     test_steps: tuple[int, ...]  # of the PGD test attack, each reported
     test_step_size: float  # image units
-    tables: dict[str, Table]  # by the zoo name of the classifier that is measured
+    tables: dict[str, PaperTable]  # by the zoo name of the classifier that is measured
     # classifier -> sizes of a small one, which trains in hours on two cores and fits the zoo
     small: dict[str, dict] = field(default_factory=dict)
 
-    def reduced(self) -> "Study":
+    def reduced(self) -> "AaaStudy":
         """Return the study with small classifiers in place of the large; their names say so."""
         names = {name: f"{name}_small" if name in self.small else name for name in self.tables}
         return replace(
@@ -48,7 +48,7 @@ class Study:
             small={},
         )
 
-    def only(self, names: Sequence[str]) -> "Study":
+    def only(self, names: Sequence[str]) -> "AaaStudy":
         """Return the study that measures only these classifiers; the source always remains.
 
         Raises:
@@ -73,12 +73,12 @@ class Study:
         return [name for name in self.classifiers if name not in self.unseen]
 
 
-def _table(key: str) -> Table:
-    return Table(key, (Cells(key),))
+def _table(key: str) -> PaperTable:
+    return PaperTable(key, (Cells(key),))
 
 
 STUDIES = {
-    "mnist": Study(
+    "mnist": AaaStudy(
         source="mnist_madry",
         classifiers={
             "mnist_madry": ModelConfig("madry"),
@@ -92,10 +92,10 @@ STUDIES = {
         tables={
             "mnist_madry": _table("table1_mnist"),
             "mnist_fc": _table("table2_mnist_transfer_fc"),
-            "mnist_mixer": Table("mnist_mixer", ()),
+            "mnist_mixer": PaperTable("mnist_mixer", ()),
         },
     ),
-    "fashion_mnist": Study(
+    "fashion_mnist": AaaStudy(
         source="fashion_mnist_cnn",
         classifiers={
             "fashion_mnist_cnn": ModelConfig("cnn"),
@@ -109,10 +109,10 @@ STUDIES = {
         tables={
             "fashion_mnist_cnn": _table("table4_fashion_mnist"),
             "fashion_mnist_fc": _table("table5_fashion_mnist_transfer_fc"),
-            "fashion_mnist_mixer": Table("fashion_mnist_mixer", ()),
+            "fashion_mnist_mixer": PaperTable("fashion_mnist_mixer", ()),
         },
     ),
-    "cifar10": Study(
+    "cifar10": AaaStudy(
         source="cifar10_resnet",
         classifiers={
             "cifar10_resnet": ModelConfig("resnet"),
@@ -125,25 +125,25 @@ STUDIES = {
         test_steps=(10,),
         test_step_size=2 / 255,
         tables={
-            "cifar10_resnet": Table(
+            "cifar10_resnet": PaperTable(
                 "cifar10_resnet",
                 (Cells("table6_cifar10_resnet"), Cells("table8_cifar10_ensemble", row="resnet_")),
             ),
-            "cifar10_vgg19": Table(
+            "cifar10_vgg19": PaperTable(
                 "cifar10_vgg19",
                 (
                     Cells("table7_cifar10_transfer", column="vgg_"),
                     Cells("table8_cifar10_ensemble", row="vgg_"),
                 ),
             ),
-            "cifar10_dnn": Table(
+            "cifar10_dnn": PaperTable(
                 "cifar10_dnn",
                 (
                     Cells("table7_cifar10_transfer", column="dnn_"),
                     Cells("table8_cifar10_ensemble", row="dnn_"),
                 ),
             ),
-            "cifar10_mixer": Table("cifar10_mixer", ()),
+            "cifar10_mixer": PaperTable("cifar10_mixer", ()),
         },
         # A narrow VGG with dropout learns almost nothing in few epochs.
         small={"cifar10_vgg19": {"width": 16, "dropout": 0.0}},
@@ -151,7 +151,7 @@ STUDIES = {
 }
 
 
-def study_for(dataset: str) -> Study:
+def study_for(dataset: str) -> AaaStudy:
     """Return the study of that data set.
 
     Raises:

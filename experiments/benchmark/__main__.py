@@ -1,6 +1,6 @@
 """Compare the speed and the strength of attacks and training with other libraries.
 
-    python -m experiments.benchmark                       # every job whose model is in the zoo
+    python -m experiments.benchmark                       # every workload whose model is in the zoo
     python -m experiments.benchmark --jobs=pgd_mnist --json
 
 The contenders run one after another, each in its own process, on the same weights and the same
@@ -27,16 +27,17 @@ from rich.console import Console
 import zoo
 from experiments.benchmark.contenders import CONTENDERS
 from experiments.benchmark.workloads import (
-    JOBS,
-    Job,
-    Subject,
-    job_for,
-    load_subject,
+    WORKLOADS,
+    LoadedWorkload,
+    Workload,
+    load_workload,
     multiply_adds,
     per_image,
+    workload_for,
 )
 from experiments.command import command_line, friendly, print_tables
 from experiments.tables import benchmark_tables
+from keras_aaa.checks import lookup
 from keras_aaa.evaluation import resists
 from keras_aaa.fast.precision import peak
 from keras_aaa.figures import bar_chart
@@ -44,9 +45,13 @@ from keras_aaa.hashing import weights_hash
 from keras_aaa.results import Measurement, cached, provenance, write_json
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("jobs", [], f"Any of {', '.join(JOBS)}; by default all with a zoo model.")
+flags.DEFINE_list(
+    "jobs", [], f"Workloads: any of {', '.join(WORKLOADS)}; by default all with a zoo model."
+)
 flags.DEFINE_list("contenders", [], "Names of the contenders; all by default.")
-flags.DEFINE_integer("examples", 0, "Number of examples, at most the job's; 0 takes the job's.", 0)
+flags.DEFINE_integer(
+    "examples", 0, "Number of examples, at most the workload's; 0 takes the workload's.", 0
+)
 flags.DEFINE_list("batch_sizes", ["128", "256", "512"], "Tried in turn while it gets faster.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR by default.")
 flags.DEFINE_bool("json", False, "Print JSON instead of tables.")
@@ -56,13 +61,18 @@ flags.DEFINE_bool("again", False, "Repeat timings that an earlier run in the wor
 
 def main(argv):
     at_hand = zoo.list_models()
-    names = FLAGS.jobs or [name for name, job in JOBS.items() if job.autoencoder in at_hand]
-    jobs = {name: job_for(name) for name in names}
+    names = FLAGS.jobs or [
+        name for name, workload in WORKLOADS.items() if workload.autoencoder in at_hand
+    ]
+    workloads = {name: workload_for(name) for name in names}
+    known = {k: c for w in workloads.values() for k, c in CONTENDERS[w.kind].items()}
+    for name in FLAGS.contenders:
+        lookup("contender for these workloads", name, known)
     console = Console(stderr=True)
     peaks = {precision: peak(precision) for precision in ("float32", "bfloat16")}
     rows = []
-    for name, job in jobs.items():
-        rows += _run_job(name, job, peaks, console)
+    for name, workload in workloads.items():
+        rows += _run_workload(name, workload, peaks, console)
     result = {
         "command": command_line("experiments.benchmark"),
         "peaks": peaks,
@@ -73,12 +83,12 @@ def main(argv):
     write_json(workdir / "result.json", result)
     bar_chart(
         {
-            job.title: {
+            workload.title: {
                 row["contender"]: (row["median"], row["low"], row["high"])
                 for row in rows
                 if row["job"] == name
             }
-            for name, job in jobs.items()
+            for name, workload in workloads.items()
         },
         "images a second",
         workdir / "benchmark.png",
@@ -90,13 +100,15 @@ def main(argv):
     print(f"result.json and benchmark.png are in {workdir}.")
 
 
-def _run_job(name: str, job: Job, peaks: dict[str, float], console: Console) -> list[dict]:
-    subject = load_subject(job, FLAGS.data_dir)
-    work = per_image(job.kind, job.steps, multiply_adds(subject.defence))
-    chosen = {k: c for k, c in CONTENDERS[job.kind].items() if k in (FLAGS.contenders or [k])}
+def _run_workload(
+    name: str, workload: Workload, peaks: dict[str, float], console: Console
+) -> list[dict]:
+    loaded = load_workload(workload, FLAGS.data_dir)
+    work = per_image(workload.kind, workload.steps, multiply_adds(loaded.defence))
+    chosen = {k: c for k, c in CONTENDERS[workload.kind].items() if k in (FLAGS.contenders or [k])}
     key = {
-        "weights": weights_hash(subject.defence),
-        "job": asdict(job),
+        "weights": weights_hash(loaded.defence),
+        "job": asdict(workload),
         "examples": FLAGS.examples,
         "batch_sizes": FLAGS.batch_sizes,
         "provenance": provenance(),  # other code or another machine needs new timings
@@ -106,11 +118,11 @@ def _run_job(name: str, job: Job, peaks: dict[str, float], console: Console) -> 
         if library.missing:
             console.print(f"{name}: {contender} is skipped, {library.requires} is not installed.")
             continue
-        with console.status(f"{job.title}: {contender}"):
+        with console.status(f"{workload.title}: {contender}"):
             row = cached(
                 Path(FLAGS.workdir) / "rows",
                 key | {"contender": contender},
-                partial(_row, name, job, contender, subject),
+                partial(_row, name, workload, contender, loaded),
                 name=f"{name}_{contender.replace(' ', '_')}",
                 again=FLAGS.again,
             )
@@ -120,19 +132,19 @@ def _run_job(name: str, job: Job, peaks: dict[str, float], console: Console) -> 
     return rows
 
 
-def _row(name: str, job: Job, contender: str, subject: Subject) -> dict:
+def _row(name: str, workload: Workload, contender: str, loaded: LoadedWorkload) -> dict:
     """Time one contender, and score its adversarial images."""
     with tempfile.TemporaryDirectory() as out:
         measured, found = _in_own_process(name, contender, Path(out))
     accuracy = None
     if found is not None:
-        images, labels = (a[: len(found)] for a in (subject.images, subject.labels))
-        x_adv = np.asarray(subject.threat.project(found, images))
-        accuracy = Measurement.of(resists(subject.defence, x_adv, labels))
+        images, labels = (a[: len(found)] for a in (loaded.images, loaded.labels))
+        x_adv = np.asarray(loaded.threat.project(found, images))
+        accuracy = Measurement.of(resists(loaded.defence, x_adv, labels))
     rates = measured["rates"]
     return {
         "job": name,
-        "title": job.title,
+        "title": workload.title,
         "contender": contender,
         "batch_size": measured["batch_size"],
         "median": statistics.median(rates),
@@ -142,9 +154,9 @@ def _row(name: str, job: Job, contender: str, subject: Subject) -> dict:
     }
 
 
-def _in_own_process(job: str, contender: str, out: Path) -> tuple[dict, np.ndarray | None]:
+def _in_own_process(workload: str, contender: str, out: Path) -> tuple[dict, np.ndarray | None]:
     flag = {
-        "job": job,
+        "job": workload,
         "contender": contender,
         "examples": FLAGS.examples,
         "batch_sizes": ",".join(FLAGS.batch_sizes),
@@ -157,7 +169,7 @@ def _in_own_process(job: str, contender: str, out: Path) -> tuple[dict, np.ndarr
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = "\n".join(done.stderr.strip().splitlines()[-5:])
-        raise ValueError(f"{contender} failed at {job}: {last}")
+        raise ValueError(f"{contender} failed at {workload}: {last}")
     found = out / "found.npy"
     rates = json.loads((out / "rates.json").read_text())
     return rates, np.load(found) if found.exists() else None

@@ -1,4 +1,4 @@
-"""The contenders: for each kind of job, a name and a set-up function."""
+"""The contenders: for each kind of workload, a name and a set-up function."""
 
 import importlib
 import importlib.util
@@ -13,11 +13,11 @@ _TORCH = "experiments.benchmark.in_torch"
 
 @dataclass(frozen=True)
 class Contender:
-    """A library's way of doing a kind of job.
+    """A library's way of doing a kind of workload.
 
     Args:
         module: the module of its function; imported only in the contender's own process.
-        function: set-up(subject, job, precision) -> run(images, labels) -> array or None.
+        function: set-up(loaded, workload, precision) -> run(images, labels) -> array or None.
         requires: the package that must be installed.
         precision: "float32" or "bfloat16".
     """
@@ -32,10 +32,10 @@ class Contender:
         """Whether the required package is not installed."""
         return importlib.util.find_spec(self.requires) is None
 
-    def set_up(self, subject, job) -> Callable:
+    def set_up(self, loaded, workload) -> Callable:
         """Import the contender and return its run(images, labels)."""
         return getattr(importlib.import_module(self.module), self.function)(
-            subject, job, self.precision
+            loaded, workload, self.precision
         )
 
 

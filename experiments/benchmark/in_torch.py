@@ -1,6 +1,6 @@
 """The contenders that run on PyTorch: a loop written by hand, and torchattacks.
 
-The model is the defence with the same weights, channels-last. Each set-up takes (subject, job,
+The model is the defence with the same weights, channels-last. Each set-up takes (loaded, workload,
 precision) and returns run(images, labels) on NHWC numpy arrays.
 """
 
@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from experiments.benchmark.torch_port import Ported
-from experiments.benchmark.workloads import Job, Subject
+from experiments.benchmark.workloads import LoadedWorkload, Workload
 
 torch.set_num_threads(os.cpu_count() or 1)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -42,28 +42,30 @@ def _attack(logits, x, y, eps: float, steps: int, step_size: float) -> torch.Ten
     return x_adv.detach()
 
 
-def plain_pgd(subject: Subject, job: Job, precision: str):
-    model, dtype = _ported(subject.defence, precision), DTYPES[precision]
+def plain_pgd(loaded: LoadedWorkload, workload: Workload, precision: str):
+    model, dtype = _ported(loaded.defence, precision), DTYPES[precision]
 
     def run(images, labels):
         x, y = _to_torch(images), torch.from_numpy(labels)
-        eps = subject.threat.eps
-        return _to_numpy(_attack(lambda v: model(v.to(dtype)), x, y, eps, job.steps, job.step_size))
+        eps = loaded.threat.eps
+        return _to_numpy(
+            _attack(lambda v: model(v.to(dtype)), x, y, eps, workload.steps, workload.step_size)
+        )
 
     return run
 
 
-def torchattacks_pgd(subject: Subject, job: Job, precision: str):
+def torchattacks_pgd(loaded: LoadedWorkload, workload: Workload, precision: str):
     import torchattacks
 
-    model = _ported(subject.defence, precision)
-    settings = {"eps": subject.threat.eps, "alpha": job.step_size, "steps": job.steps}
+    model = _ported(loaded.defence, precision)
+    settings = {"eps": loaded.threat.eps, "alpha": workload.step_size, "steps": workload.steps}
     attack = torchattacks.PGD(model, **settings, random_start=True)
     return lambda images, labels: _to_numpy(attack(_to_torch(images), torch.from_numpy(labels)))
 
 
-def plain_logits(subject: Subject, job: Job, precision: str):
-    model = _ported(subject.defence, precision)
+def plain_logits(loaded: LoadedWorkload, workload: Workload, precision: str):
+    model = _ported(loaded.defence, precision)
 
     @torch.no_grad()
     def run(images, labels):
@@ -72,10 +74,10 @@ def plain_logits(subject: Subject, job: Job, precision: str):
     return run
 
 
-def plain_training(subject: Subject, job: Job, precision: str):
+def plain_training(loaded: LoadedWorkload, workload: Workload, precision: str):
     """Train float32 weights under autocast, PyTorch's usual way to train in bfloat16."""
-    autoencoder = Ported(subject.autoencoder).to(memory_format=torch.channels_last).train()
-    classifier = _ported(subject.classifier, "float32")
+    autoencoder = Ported(loaded.autoencoder).to(memory_format=torch.channels_last).train()
+    classifier = _ported(loaded.classifier, "float32")
     optimizer = torch.optim.Adam(autoencoder.parameters(), 1e-3)
     mixed = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
@@ -85,7 +87,7 @@ def plain_training(subject: Subject, job: Job, precision: str):
             autoencoder.eval().requires_grad_(False)
             x_adv = _attack(
                 lambda v: classifier(autoencoder(v)),
-                x, y, subject.threat.eps, job.steps, job.step_size,
+                x, y, loaded.threat.eps, workload.steps, workload.step_size,
             )  # fmt: skip
             autoencoder.train().requires_grad_(True)
             reconstruction = autoencoder(x_adv)

@@ -1,4 +1,4 @@
-"""Run one contender on one job in its own process: python -m experiments.benchmark.worker.
+"""Run one contender on one workload in its own process: python -m experiments.benchmark.worker.
 
 Writes the rate of every batch as JSON, and the adversarial images as an array, which the parent
 scores.
@@ -17,24 +17,26 @@ import numpy as np
 from absl import app, flags
 
 from experiments.benchmark.contenders import contender_for
-from experiments.benchmark.workloads import job_for, load_subject
+from experiments.benchmark.workloads import load_workload, workload_for
 from experiments.command import friendly
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("job", None, "A job's name.", required=True)
+flags.DEFINE_string("job", None, "A workload's name.", required=True)
 flags.DEFINE_string("contender", None, "A contender's name.", required=True)
-flags.DEFINE_integer("examples", 0, "Number of examples, at most the job's; 0 takes the job's.", 0)
+flags.DEFINE_integer(
+    "examples", 0, "Number of examples, at most the workload's; 0 takes the workload's.", 0
+)
 flags.DEFINE_list("batch_sizes", ["128"], "Tried in turn while it gets faster.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS sets; TFDS_DATA_DIR by default.")
 flags.DEFINE_string("out", None, "Folder for rates.json and found.npy.", required=True)
 
 
 def main(argv):
-    job = job_for(FLAGS.job)
-    subject = load_subject(job, FLAGS.data_dir)
-    count = min(FLAGS.examples or job.examples, len(subject.labels))
-    images, labels = subject.images[:count], subject.labels[:count]
-    run = contender_for(job.kind, FLAGS.contender).set_up(subject, job)
+    workload = workload_for(FLAGS.job)
+    loaded = load_workload(workload, FLAGS.data_dir)
+    count = min(FLAGS.examples or workload.examples, len(loaded.labels))
+    images, labels = loaded.images[:count], loaded.labels[:count]
+    run = contender_for(workload.kind, FLAGS.contender).set_up(loaded, workload)
 
     def timed(begin, size):
         picked = (begin + np.arange(size)) % count  # whole batches, because all must cost the same
@@ -55,7 +57,7 @@ def main(argv):
         rates.append(best / spent)
         parts.append(found)
     out = Path(FLAGS.out)
-    if job.kind == "attack":
+    if workload.kind == "attack":
         np.save(out / "found.npy", np.concatenate(parts)[:count])
     (out / "rates.json").write_text(json.dumps({"batch_size": best, "rates": rates}))
 

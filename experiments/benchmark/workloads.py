@@ -1,4 +1,4 @@
-"""The jobs of the benchmark, as data."""
+"""The workloads of the benchmark, as data, and the defences and examples that they run on."""
 
 import math
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from keras_aaa.threat_model import ThreatModel, threat_for
 
 
 @dataclass(frozen=True)
-class Job:
-    """One job to time, on a defence of the zoo, in images per second.
+class Workload:
+    """What the contenders are timed on: a task on a defence of the zoo, in images per second.
 
     kind: "attack" (PGD on the whole defence), "training" (one adversarial training step of the
     autoencoder) or "clean" (inference).
@@ -28,13 +28,13 @@ class Job:
     examples: int
 
 
-JOBS = {
-    "clean_mnist": Job("MNIST defence, clean", "clean", "aaa_mnist_ce_mse", 0, 0.0, 4000),
-    "pgd_mnist": Job("MNIST defence, PGD-40", "attack", "aaa_mnist_ce_mse", 40, 0.01, 1000),
-    "training_mnist": Job(
+WORKLOADS = {
+    "clean_mnist": Workload("MNIST defence, clean", "clean", "aaa_mnist_ce_mse", 0, 0.0, 4000),
+    "pgd_mnist": Workload("MNIST defence, PGD-40", "attack", "aaa_mnist_ce_mse", 40, 0.01, 1000),
+    "training_mnist": Workload(
         "MNIST autoencoder, training step with PGD-7", "training", "aaa_mnist_ce_mse", 7, 0.075, 768
     ),
-    "pgd_cifar10": Job(
+    "pgd_cifar10": Workload(
         "CIFAR-10 defence (U-Net of width 32), PGD-10",
         "attack",
         "aaa_cifar10_ce_mse_small",
@@ -42,7 +42,7 @@ JOBS = {
         2 / 255,
         512,
     ),
-    "training_cifar10": Job(
+    "training_cifar10": Workload(
         "CIFAR-10 autoencoder (U-Net of width 32), training step with PGD-10",
         "training",
         "aaa_cifar10_ce_mse_small",
@@ -53,18 +53,18 @@ JOBS = {
 }
 
 
-def job_for(name: str) -> Job:
-    """Return the job of that name.
+def workload_for(name: str) -> Workload:
+    """Return the workload of that name.
 
     Raises:
         ValueError: for an unknown name; lists the known ones.
     """
-    return lookup("benchmark job", name, JOBS)
+    return lookup("benchmark workload", name, WORKLOADS)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The defence and its parts, and the examples to run it on."""
+class LoadedWorkload:
+    """A workload's defence and its parts, the threat model, and the examples."""
 
     autoencoder: keras.Model
     classifier: keras.Model
@@ -74,16 +74,16 @@ class Subject:
     labels: np.ndarray  # int64 [n]
 
 
-def load_subject(job: Job, data_dir: str | None) -> Subject:
-    """Load the job's defence and the first `job.examples` test examples."""
-    card = zoo.info(job.autoencoder)
+def load_workload(workload: Workload, data_dir: str | None) -> LoadedWorkload:
+    """Load the workload's defence and the first `workload.examples` test examples."""
+    card = zoo.info(workload.autoencoder)
     if card.classifier is None:
-        raise ValueError(f"{job.autoencoder}: expected an autoencoder, got a {card.kind}.")
-    # Trainable: a training step is one of the jobs.
-    autoencoder = zoo.load(job.autoencoder, trainable=True)
+        raise ValueError(f"{workload.autoencoder}: expected an autoencoder, got a {card.kind}.")
+    # Trainable: a training step is one of the workloads.
+    autoencoder = zoo.load(workload.autoencoder, trainable=True)
     classifier = zoo.load(card.classifier.name)
-    images, labels = data.first(data.load(card.dataset, "test", data_dir), job.examples)
-    return Subject(
+    images, labels = data.first(data.load(card.dataset, "test", data_dir), workload.examples)
+    return LoadedWorkload(
         autoencoder,
         classifier,
         defend(autoencoder, classifier),
@@ -107,7 +107,7 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def per_image(kind: str, steps: int, forward: int) -> int:
-    """Return a job's multiply-adds per image.
+    """Return a workload's multiply-adds per image.
 
     An attack step takes a forward pass and a backward pass to the image. A training step adds a
     forward pass and the backward passes to the image and to the weights.

@@ -25,6 +25,7 @@ from experiments import common_flags
 from experiments.cards import artefact_card, save
 from experiments.command import friendly, print_tables, record
 from experiments.common_flags import (
+    check_used,
     define_recipe_flags,
     define_run_flags,
     overridden,
@@ -33,7 +34,7 @@ from experiments.common_flags import (
 )
 from experiments.recipes import recipe_for
 from experiments.revisiting.measured import forget_images, parameters
-from experiments.revisiting.models import Models
+from experiments.revisiting.models import SeededModels
 from experiments.revisiting.results import (
     Run,
     figure_lines,
@@ -42,7 +43,7 @@ from experiments.revisiting.results import (
     table_cells,
 )
 from experiments.revisiting.roles import ROLES
-from experiments.revisiting.study import Attack, Study, study_for
+from experiments.revisiting.study import Attack, RevisitingStudy, study_for
 from experiments.revisiting.tables import tables
 from experiments.train_run import Trained
 from keras_aaa import data
@@ -100,10 +101,11 @@ def main(argv):
         data.load(FLAGS.dataset, "test", FLAGS.data_dir), max(count, for_cards)
     )
     recipes = {
-        job: overridden(recipe_for(FLAGS.dataset, job, FLAGS.recipe))
-        for job in {role.job for role in ROLES.values()}
+        training: overridden(recipe_for(FLAGS.dataset, training, FLAGS.recipe))
+        for training in {role.training for role in ROLES.values()}
     }
-    models = Models(setting, study, recipes, threat, FLAGS.from_zoo)
+    check_used(recipes.values())
+    models = SeededModels(setting, study, recipes, threat, FLAGS.from_zoo)
     run = Run(
         models,
         images.numpy(),
@@ -159,7 +161,7 @@ def _at_most(count: int, flag: str) -> int:
     return min(FLAGS[flag].value, count)
 
 
-def _check_seeds(study: Study, wanted: list[str]) -> None:
+def _check_seeds(study: RevisitingStudy, wanted: list[str]) -> None:
     """Refuse one seed if a black-box attack needs a substitute from another seed."""
     apart = [name for name in wanted if name in study.tables and study.tables[name].apart]
     apart += [name for name in wanted if name in study.figures]
@@ -181,7 +183,7 @@ def _draw(figure: dict, path: Path) -> None:
     line_chart(means, "eps, 0 to 255", f"accuracy, n = {figure['examples']:,}", path)
 
 
-def _of_zoo_models(run: Run, study: Study, examples: int) -> list[dict]:
+def _of_zoo_models(run: Run, study: RevisitingStudy, examples: int) -> list[dict]:
     """Return the measurements on the cards of the first seed's models for users."""
     rows = []
     for role, name in study.zoo.items():
@@ -197,7 +199,7 @@ def _of_zoo_models(run: Run, study: Study, examples: int) -> list[dict]:
     return rows
 
 
-def _save(run: Run, study: Study, result: dict) -> None:
+def _save(run: Run, study: RevisitingStudy, result: dict) -> None:
     """Save the first seed's models for users, with their measurements."""
     root = run.folder.parent / "zoo"
     for role, name in study.zoo.items():

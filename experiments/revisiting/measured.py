@@ -51,7 +51,7 @@ def measured(
 
     def measure():
         x_adv = _adversarial(attack, crafted_on, images, labels, folder, precision)
-        survived = _stands(target, images, x_adv, labels)
+        survived = _survive(target, images, x_adv, labels)
         moved = np.reshape(np.asarray(x_adv) - np.asarray(images), (len(labels), -1))
         length = float(np.linalg.norm(moved, axis=1).mean())
         return Measurement.of(survived).counts() | {"mean_l2": length}
@@ -59,7 +59,7 @@ def measured(
     return cached(folder, key, measure)
 
 
-def standing(
+def survivors(
     attack: Attack,
     target: keras.Model,
     crafted_on: keras.Model,
@@ -70,7 +70,7 @@ def standing(
 ) -> np.ndarray:
     """Return which examples survive, bool [n]; takes the arguments of `measured`."""
     x_adv = _adversarial(attack, crafted_on, images, labels, folder, precision)
-    return _stands(target, images, x_adv, labels)
+    return _survive(target, images, x_adv, labels)
 
 
 def gradient_amplitude(defence: keras.Model, images, folder: Path) -> dict:
@@ -100,7 +100,7 @@ def _amplitude(defence, images) -> float:
 def parameters(attack: Attack) -> dict:
     """Return the attack's settings, except threat model and seed."""
     if attack.name == "pgd":
-        return {"steps": PGD_STEPS, "step_size": 2.5 * threat_of(attack).eps / PGD_STEPS}
+        return {"steps": PGD_STEPS, "step_size": threat_of(attack).default_step_size(PGD_STEPS)}
     return PARAMETERS.get(attack.name, {})
 
 
@@ -109,7 +109,7 @@ def forget_images(folder: Path) -> None:
     shutil.rmtree(folder / IMAGES, ignore_errors=True)
 
 
-def _stands(target, images, x_adv, labels) -> np.ndarray:
+def _survive(target, images, x_adv, labels) -> np.ndarray:
     return correct(target, images, labels) & resists(target, x_adv, labels)
 
 

@@ -8,7 +8,7 @@ import keras
 
 import zoo
 from experiments.revisiting.roles import DEFENCES, ROLES
-from experiments.revisiting.study import Study
+from experiments.revisiting.study import RevisitingStudy
 from experiments.train_run import RunContext, Trained, from_zoo, train_in_folder
 from keras_aaa.models import defend
 from keras_aaa.models.autoencoders import classifying_half
@@ -17,19 +17,19 @@ from keras_aaa.training import Recipe
 
 
 @dataclass(frozen=True)
-class Models:
+class SeededModels:
     """One model of each role and seed, in the run's folder.
 
     Args:
         setting: data set, precision, folder.
         study: the study, with its architectures.
-        recipes: by a role's job; a model's seed replaces the recipe's.
+        recipes: by a role's training; a model's seed replaces the recipe's.
         threat: the threat model of adversarial training.
         from_zoo: take the first seed's models from the zoo if the study gives them a zoo name.
     """
 
     setting: RunContext
-    study: Study
+    study: RevisitingStudy
     recipes: Mapping[str, Recipe]
     threat: ThreatModel
     from_zoo: bool = False
@@ -48,7 +48,7 @@ class Models:
             spec = ROLES[role]
             # The loss ignores this classifier; only the reported accuracy uses it.
             classifiers = (self.trained("classifier", seed),) if role == "autoencoder" else ()
-            recipe = self.recipes[spec.job]
+            recipe = self.recipes[spec.training]
             self._trained[role, seed] = train_in_folder(
                 self.setting,
                 f"{role}_seed{seed}",

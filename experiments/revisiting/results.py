@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from experiments.paper import revisiting_value
-from experiments.revisiting.measured import gradient_amplitude, measured, parameters, standing
-from experiments.revisiting.models import Models
-from experiments.revisiting.study import Attack, Figure, Study, Table
+from experiments.revisiting.measured import gradient_amplitude, measured, parameters, survivors
+from experiments.revisiting.models import SeededModels
+from experiments.revisiting.study import AccuracyTable, Attack, Figure, RevisitingStudy
 from keras_aaa.evaluation.sanity import Subject, report
 from keras_aaa.threat_model import ThreatModel
 
@@ -19,7 +19,7 @@ SANITY_EXAMPLES = 200
 class Run:
     """The models, examples and settings that tables and figures are made from."""
 
-    models: Models
+    models: SeededModels
     images: np.ndarray
     labels: np.ndarray
     examples: int  # number of examples for the tables, the first ones
@@ -44,7 +44,7 @@ class Run:
         return found
 
 
-def table_cells(run: Run, study: Study, table: Table) -> list[dict]:
+def table_cells(run: Run, study: RevisitingStudy, table: AccuracyTable) -> list[dict]:
     """Return a cell for each attack and defence of the table, with the paper's number."""
     title, cells = f"{study.title}, {table.title}", []
     for attack, row in table.attacks.items():
@@ -64,7 +64,7 @@ def _cell(table: str, row: str, column: str, values: list[float], n: int) -> dic
     return {**place, "values": values, "unit": "fraction", "examples": n, "paper": None}
 
 
-def gradient_cells(run: Run, study: Study) -> list[dict]:
+def gradient_cells(run: Run, study: RevisitingStudy) -> list[dict]:
     """Return a cell for each defence of Table 4."""
     title = f"{study.title}, mean gradient amplitude (Revisiting Table 4)"
     images, cells = run.images[: run.examples], []
@@ -78,7 +78,7 @@ def gradient_cells(run: Run, study: Study) -> list[dict]:
     return cells
 
 
-def figure_lines(run: Run, study: Study, figure: Figure) -> dict:
+def figure_lines(run: Run, study: RevisitingStudy, figure: Figure) -> dict:
     """Return the figure's accuracies: panel -> line -> eps of the sweep -> seed."""
     panels: dict[str, dict] = {}
     for title, (attack, apart, lines) in figure.panels.items():
@@ -98,7 +98,7 @@ def figure_lines(run: Run, study: Study, figure: Figure) -> dict:
     }
 
 
-def masking_signs(run: Run, study: Study) -> dict:
+def masking_signs(run: Run, study: RevisitingStudy) -> dict:
     """Return the sanity report's evidence on the first seed's C and AE-C."""
     eps = study.sanity / 255
     n = min(SANITY_EXAMPLES, run.examples)
@@ -109,7 +109,7 @@ def masking_signs(run: Run, study: Study) -> dict:
         others = {}
         if run.seeds > 1:  # Table 2 b's attack
             apart = run.models.defence(name, 1)
-            others["black-box"] = standing(
+            others["black-box"] = survivors(
                 attack, defence, apart, images, labels, run.folder, run.crafting
             )
         subject = Subject(

@@ -12,24 +12,24 @@ class Role:
     """One kind of model that the study trains, once for each seed.
 
     Args:
-        part: key of Study.architectures.
+        part: key of RevisitingStudy.architectures.
         loss, alternating_losses: see keras_aaa.training.JointTask.
-        job: a job of experiments.recipes; its recipe trains the model.
+        training: a kind of training in experiments.recipes; its recipe trains the model.
     """
 
     part: str
     loss: Loss = LOSSES["ce"]
     alternating_losses: tuple[Loss, ...] = ()
-    job: str = "deep"
+    training: str = "deep"
 
 
 ROLES = {
     "classifier": Role("classifier"),
     "substitute": Role("substitute"),
-    "autoencoder": Role("autoencoder", MSE, job="reconstruction"),
+    "autoencoder": Role("autoencoder", MSE, training="reconstruction"),
     "temperature": Role("classifier", Loss(1.0, 0.0, temperature=2.5)),
     "gce": Role("classifier", Loss(0.0, 0.0, gce=1.0)),
-    "pgd_trained": Role("classifier", job="adversarial"),
+    "pgd_trained": Role("classifier", training="adversarial"),
     "lambda_0": Role("joint"),  # gamma 0 is the same network
     "lambda_1": Role("joint", Loss(1.0, 1.0)),
     "lambda_4": Role("joint", Loss(1.0, 4.0)),

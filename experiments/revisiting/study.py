@@ -35,7 +35,7 @@ TITLES = {
     "deepfool": "DeepFool",
     "autoattack": "AutoAttack",
 }
-# The paper prints no settings. Our step size of PGD is 2.5 eps / 40.
+# The paper prints no settings. Our step size of PGD is ThreatModel.default_step_size.
 PGD_STEPS = 40
 PARAMETERS: dict[str, dict] = {
     "carlini_wagner": {
@@ -48,7 +48,7 @@ PARAMETERS: dict[str, dict] = {
 
 
 @dataclass(frozen=True)
-class Table:
+class AccuracyTable:
     """A table of accuracies: attacks in the rows, defences in the columns.
 
     Args:
@@ -74,8 +74,8 @@ class Figure:
 
     Args:
         title: includes the figure's number in the paper.
-        panels: panel's title -> (attack's name, apart as in Table, lines: defence -> the defence
-            that attacks are crafted on).
+        panels: panel's title -> (attack's name, apart as in AccuracyTable, lines: defence -> the
+            defence that attacks are crafted on).
     """
 
     title: str
@@ -83,7 +83,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Study:
+class RevisitingStudy:
     """One data set of the Revisiting paper.
 
     Args:
@@ -99,7 +99,7 @@ class Study:
 
     title: str
     architectures: dict[str, ModelConfig]
-    tables: dict[str, Table]
+    tables: dict[str, AccuracyTable]
     figures: dict[str, Figure]
     sweep: tuple[float, ...]
     gradient: dict[str, str]
@@ -107,7 +107,7 @@ class Study:
     sanity: float = 20
     small: dict[str, dict] = field(default_factory=dict)
 
-    def reduced(self) -> "Study":
+    def reduced(self) -> "RevisitingStudy":
         """Return the study with small networks in place of the large; their zoo names say so."""
         return replace(
             self,
@@ -124,7 +124,7 @@ class Study:
         )
 
 
-def _tables(dataset: str, small: float, large: float) -> dict[str, Table]:
+def _tables(dataset: str, small: float, large: float) -> dict[str, AccuracyTable]:
     columns = {"C": f"{dataset}_C", "AE-C": f"{dataset}_AE-C"}
     both = {
         Attack("fgsm", small): "fgsm_small",
@@ -136,7 +136,7 @@ def _tables(dataset: str, small: float, large: float) -> dict[str, Table]:
     white[Attack("fgsm", small)] = "fgsm_small (mnist 20, cifar10 5)"
     white[Attack("fgsm", large)] = "fgsm_large (mnist 80, cifar10 10)"
     return {
-        "table1": Table(
+        "table1": AccuracyTable(
             "white-box (Revisiting Table 1)",
             {Attack("clean"): "clean"}
             | white
@@ -151,7 +151,7 @@ def _tables(dataset: str, small: float, large: float) -> dict[str, Table]:
             "table1_white_box",
             columns,
         ),
-        "table2a": Table(
+        "table2a": AccuracyTable(
             "black-box, another architecture as substitute (Revisiting Table 2 a)",
             both,
             {"C": "S", "AE-C": "AE-S"},
@@ -159,7 +159,7 @@ def _tables(dataset: str, small: float, large: float) -> dict[str, Table]:
             columns,
             apart=True,
         ),
-        "table2b": Table(
+        "table2b": AccuracyTable(
             "black-box, the same architecture trained apart (Revisiting Table 2 b)",
             both,
             {"C": "C", "AE-C": "AE-C"},
@@ -170,10 +170,10 @@ def _tables(dataset: str, small: float, large: float) -> dict[str, Table]:
     }
 
 
-def _joint_table(title: str, paper: str, word: str, values: tuple[int, ...]) -> Table:
+def _joint_table(title: str, paper: str, word: str, values: tuple[int, ...]) -> AccuracyTable:
     attacks = {Attack(name, eps): f"{name}_{eps}" for name in ("fgsm", "pgd") for eps in (20, 50)}
     columns = [f"{word} {value}" for value in values]
-    return Table(
+    return AccuracyTable(
         title,
         {Attack("clean"): ""} | attacks,
         {column: column for column in columns},
@@ -213,7 +213,7 @@ def _figures() -> dict[str, Figure]:
 
 
 STUDIES = {
-    "mnist": Study(
+    "mnist": RevisitingStudy(
         title="MNIST",
         architectures={
             "classifier": ModelConfig("lenet5"),
@@ -247,7 +247,7 @@ STUDIES = {
             "lambda_1": "mnist_joint",
         },
     ),
-    "cifar10": Study(
+    "cifar10": RevisitingStudy(
         title="CIFAR-10",
         architectures={
             "classifier": ModelConfig("vgg16"),
@@ -268,7 +268,7 @@ STUDIES = {
 }
 
 
-def study_for(dataset: str) -> Study:
+def study_for(dataset: str) -> RevisitingStudy:
     """Return the study of that data set.
 
     Raises:

@@ -69,7 +69,7 @@ def apgd(
         raise ValueError("targets: expected with the loss targeted_dlr, and only with it.")
     targets = labels if targets is None else tf.cast(targets, tf.int64)
     noise = threat.metric.sample(tf.shape(images), seed)
-    start = threat.project(images + threat.eps * noise, images)
+    start = threat.perturb(images, noise)
     return compiled(model, _graph, threat, steps, loss)(images, labels, targets, start)
 
 

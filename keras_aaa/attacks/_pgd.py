@@ -67,7 +67,7 @@ def random_start(images: tf.Tensor, threat: ThreatModel, seed: int) -> tf.Tensor
     the seed and on the position of the image in the batch alone.
     """
     noise = tf.random.stateless_uniform(tf.shape(images), (seed, 0), -1.0, 1.0)
-    return threat.project(images + threat.eps * noise, images)
+    return threat.perturb(images, noise)
 
 
 def steepest_ascent(norm: Norm, step_size):

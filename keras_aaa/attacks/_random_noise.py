@@ -27,4 +27,4 @@ def random_noise(
         TypeError, ValueError: if images or labels are not as above.
     """
     noise = threat.metric.sample(tf.shape(images), seed)
-    return threat.project(images + threat.eps * noise, images)
+    return threat.perturb(images, noise)

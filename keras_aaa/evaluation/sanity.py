@@ -94,14 +94,9 @@ def falls_to_zero_with_eps(s: Subject) -> Evidence:
     eps.append(1.0 if s.threat.norm == "linf" else float(np.sqrt(s.images[0].size)))
     curve = []
     for radius in eps:
-        wide = Subject(
-            s.defence,
-            s.images,
-            s.labels,
-            ThreatModel(s.threat.norm, radius),
-            s.steps,
-            max(s.step_size, 2.5 * radius / s.steps),
-        )
+        ball = ThreatModel(s.threat.norm, radius)
+        step_size = max(s.step_size, ball.default_step_size(s.steps))
+        wide = Subject(s.defence, s.images, s.labels, ball, s.steps, step_size)
         curve.append(float(wide.survives_pgd().mean()))
     rises = max(b - a for a, b in itertools.pairwise(curve))
     warnings = []

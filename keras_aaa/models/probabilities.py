@@ -106,8 +106,8 @@ def of_probabilities(model: Callable) -> Callable:
         callable.
     """
     if isinstance(model, keras.Model) and getattr(model, "inputs", None):
-        return keras.Model(_inputs(model), _log(model.outputs[0]), name=model.name)
-    return lambda images: _log(model(images))
+        return keras.Model(_inputs(model), log_probabilities(model.outputs[0]), name=model.name)
+    return lambda images: log_probabilities(model(images))
 
 
 def two_classes(model: Callable, probabilities: bool = False) -> Callable:
@@ -127,7 +127,7 @@ def two_classes(model: Callable, probabilities: bool = False) -> Callable:
 
     def logits(output):
         if probabilities:
-            output = _log(output) - _log(1 - output)
+            output = log_probabilities(output) - log_probabilities(1 - output)
         return keras.ops.concatenate([keras.ops.zeros_like(output), output], axis=-1)
 
     if not isinstance(model, keras.Model) or not getattr(model, "outputs", None):
@@ -142,5 +142,11 @@ def _inputs(model: keras.Model):
     return model.inputs[0] if len(model.inputs) == 1 else model.inputs
 
 
-def _log(probabilities):
-    return keras.ops.log(keras.ops.maximum(probabilities, SMALLEST))
+def log_probabilities(probabilities, smallest: float = SMALLEST):
+    """Return log(max(probabilities, smallest)), which are logits up to a constant.
+
+    Args:
+        probabilities: [n, classes], a tensor of Keras or TensorFlow.
+        smallest: smaller probabilities are raised to it, so that the logarithm is finite.
+    """
+    return keras.ops.log(keras.ops.maximum(probabilities, smallest))

@@ -76,7 +76,7 @@ class Validator:
             correct, loss = self._score(defence, x, x, y)
             sums["val_accuracy"] += correct
             if threat is not None:
-                size = 2.5 * threat.eps / steps
+                size = threat.default_step_size(steps)
                 start = self.starts[begin : begin + VALIDATION_BATCH]
                 x_adv = pgd(crafting, x, y, threat=threat, steps=steps, step_size=size, start=start)
                 correct, loss = self._score(defence, x_adv, x, y)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments.aaa.models import Models, Plan, add_robust, attacked, measured
+from experiments.aaa.models import Plan, RunModels, add_robust, attacked, measured
 from experiments.aaa.studies import study_for
 from experiments.estimate import gradients
 from experiments.recipes import recipe_for
@@ -31,7 +31,7 @@ def test_baselines_that_the_zoo_lacks_are_said_and_left_out(tmp_path, capsys):
         start_from=None,
         encoder_epochs=0,
     )
-    models = Models({})
+    models = RunModels({})
     add_robust(setting, study, models, plan, threat_for("mnist"))
     assert [run.name for run in models.all()] == ["mnist_madry_pgd"]
     assert "mnist_fc_pgd: not in the zoo, left out." in capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_the_latents_layer_begins_as_the_one_given(tmp_path):
     np.testing.assert_allclose(losses[1] - losses[0], 2 * np.log(10), rtol=1e-4)
 
 
-JOBS = ("natural", "adversarial", "aaa")
+TRAININGS = ("natural", "adversarial", "aaa")
 SIZES = {"latent": 8, "width": 4}
 
 
@@ -98,8 +98,8 @@ def test_a_runs_gradients_are_its_attacks_and_its_updates():
 def test_what_is_trained_under_attack_is_what_is_estimated(from_zoo):
     study = study_for("mnist")
     built = study.classifiers["mnist_madry"]
-    models = Models({"mnist_madry": Trained("mnist_madry", built.build(), built, None)})
-    recipes = {job: recipe_for("mnist", job, "smoke") for job in JOBS}
+    models = RunModels({"mnist_madry": Trained("mnist_madry", built.build(), built, None)})
+    recipes = {training: recipe_for("mnist", training, "smoke") for training in TRAININGS}
     autoencoder = ModelConfig("conv_dense_autoencoder", SIZES)
     plan = Plan(
         {name: LOSSES[name] for name in ("ce", "mse")},
@@ -112,11 +112,11 @@ def test_what_is_trained_under_attack_is_what_is_estimated(from_zoo):
         start_from=None,
         encoder_epochs=5,
     )
-    behind = models.classifiers["mnist_madry"].model
-    defence = defend(autoencoder.build(input_shape=(28, 28, 1)), behind)
+    classifier = models.classifiers["mnist_madry"].model
+    defence = defend(autoencoder.build(input_shape=(28, 28, 1)), classifier)
     on_tables = dataclasses.replace(study, tables={"mnist_madry": study.tables["mnist_madry"]})
     assert measured(on_tables, models, plan, defence, [((40,), 50), ((40, 200), 10)]) == [
-        (behind, 40 * 50 + (40 * 50 + 200 * 10)),  # the natural one, and its baseline whole
+        (classifier, 40 * 50 + (40 * 50 + 200 * 10)),  # the natural one, and its baseline whole
         (defence, 2 * (40 * 50 + 200 * 10)),
     ]
     found = attacked(study, models, plan, defence)
@@ -129,4 +129,4 @@ def test_what_is_trained_under_attack_is_what_is_estimated(from_zoo):
     assert encoder.input_shape == defence.input_shape
     assert encoder.output_shape == defence.output_shape
     assert encoder.count_params() < defence.count_params()
-    assert baseline is behind and last == [recipes["adversarial"]]
+    assert baseline is classifier and last == [recipes["adversarial"]]

@@ -20,9 +20,9 @@ def test_multiply_adds_by_hand():
     encoder = 14 * 14 * 32 * 9 + 7 * 7 * 64 * 9 * 32 + 3136 * 1024
     decoder = 1024 * 3136 + 7 * 7 * 64 * 9 * 32 + 14 * 14 * 32 * 9
     classifier = build("madry")
-    behind = 28 * 28 * 32 * 9 + 14 * 14 * 64 * 9 * 32 + 3136 * 1024 + 10240
+    classifier_work = 28 * 28 * 32 * 9 + 14 * 14 * 64 * 9 * 32 + 3136 * 1024 + 10240
     assert multiply_adds(autoencoder) == encoder + decoder
-    assert multiply_adds(defend(autoencoder, classifier)) == encoder + decoder + behind
+    assert multiply_adds(defend(autoencoder, classifier)) == encoder + decoder + classifier_work
     assert per_image("attack", 40, 100) == 8000
     assert per_image("training", 7, 100) == 1700
 

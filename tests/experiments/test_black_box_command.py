@@ -74,3 +74,18 @@ def test_a_server_of_another_model_is_refused(tmp_path):
 def test_queries_must_be_even(text, tmp_path):
     done = run(tmp_path, f"--queries={text}")
     assert done.returncode == 2 and "--queries: expected" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--frozen_encoder=1"], "--frozen_encoder: expected --ways=tuned with it"),
+        (["--precision=bfloat16"], "--precision: expected float32"),
+        (["--ways=white_box", "--queries=4"], "--queries: expected --ways with queries or tuned"),
+        (["--ways=tuned", "--epochs=2"], "--epochs: expected --ways with queries or white_box"),
+    ],
+)
+def test_a_flag_without_effect_is_refused(flags, message, tmp_path):
+    done = run(tmp_path, *flags)
+    assert done.returncode == 2 and done.complaint.startswith(f"error: {message}")
+    assert len(done.complaint.splitlines()) == 1

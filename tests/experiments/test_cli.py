@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import COMMANDS
+from tests.helpers.commands import run
 
 PROGRAM = Path(sys.executable).with_name("keras-aaa")
 
@@ -42,3 +43,9 @@ def test_a_command_is_the_packages_own(elsewhere):
     assert "aaa_mnist_ce_mse" in done.stdout
     done = keras_aaa(elsewhere, "evaluate", "--model=nothing_here")
     assert done.returncode == 2 and "error: Unknown model 'nothing_here'" in done.stderr
+
+
+def test_the_zoo_refuses_the_flag_of_another_of_its_commands():
+    done = run("zoo", "list", "--version=3")
+    assert done.returncode == 2
+    assert done.complaint == "error: --version: list does not use it; leave it out."

@@ -23,15 +23,15 @@ PAPER_ATTACKS = {"mnist": (40, 0.01), "fashion_mnist": (40, 0.01), "cifar10": (1
 
 
 def test_every_study_has_every_recipe():
-    jobs = ("natural", "adversarial", "aaa")
-    revisited = itertools.product(REVISITING, {role.job for role in ROLES.values()})
-    assert set(RECIPES) == {*itertools.product(STUDIES, jobs), *revisited}
-    for dataset, job in RECIPES:
-        names = set(RECIPES[dataset, job])
+    trainings = ("natural", "adversarial", "aaa")
+    revisited = itertools.product(REVISITING, {role.training for role in ROLES.values()})
+    assert set(RECIPES) == {*itertools.product(STUDIES, trainings), *revisited}
+    for dataset, training in RECIPES:
+        names = set(RECIPES[dataset, training])
         assert names == {*RECIPE_NAMES} - {"long"} or (dataset == "cifar10" and "long" in names)
         for name in names:
-            attacks = recipe_for(dataset, job, name).attack_steps > 0
-            assert attacks == (job in ("adversarial", "aaa"))
+            attacks = recipe_for(dataset, training, name).attack_steps > 0
+            assert attacks == (training in ("adversarial", "aaa"))
 
 
 @pytest.mark.parametrize("dataset", STUDIES)

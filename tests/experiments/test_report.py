@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from experiments.report import markdown, rewritten
+from experiments.cli import COMMANDS
+from experiments.report import markdown, rewritten, with_commands
 from experiments.tables import tables
+from keras_aaa.results import Measurement
 
 
 def evaluation(name, accuracy):
@@ -67,11 +69,18 @@ def test_a_reduced_bank_is_named():
 
 def test_the_interval_of_cells_on_fewer_examples_is_stated_apart():
     row = {"table": "table1_mnist", "row": "aaa_ce", "attack": "pgd", "paper": None}
-    many = {"steps": 40, "accuracy": 0.5, "examples": 10_000, "interval95": [0.49, 0.51]}
-    few = {"steps": 200, "accuracy": 0.4, "examples": 1000, "interval95": [0.37, 0.431]}
+    many = {"steps": 40} | Measurement(5000, 10_000).counts()
+    few = {"steps": 200} | Measurement(400, 1000).counts()
     result = {"threat": {"eps": 0.3}, "measurements": [row | many, row | few]}
     ((title, _, body),) = tables(result)
     assert "n = 10,000, 95 % interval at most ±1.0 points (±3.1 where a cell" in title
     assert body == [["AAA ce", "50.00", "40.00, n = 1,000"]]
     ((title, _, _),) = tables(result | {"measurements": [row | many]})
     assert title.endswith("at most ±1.0 points")
+
+
+def test_the_table_of_commands_stands_between_its_markers():
+    page = "before\n<!-- commands -->\nold\n<!-- commands: end -->\nafter"
+    fresh = with_commands(page)
+    assert "old" not in fresh and fresh.startswith("before\n") and fresh.endswith("after")
+    assert fresh.count("\n| `") == len(COMMANDS) and with_commands(fresh) == fresh

@@ -12,7 +12,7 @@ import zoo
 from experiments.paper import revisiting_value
 from experiments.recipes import recipe_for
 from experiments.revisiting import measured
-from experiments.revisiting.models import Models
+from experiments.revisiting.models import SeededModels
 from experiments.revisiting.roles import DEFENCES, ROLES
 from experiments.revisiting.study import STUDIES, Attack
 from experiments.revisiting.tables import tables
@@ -71,7 +71,7 @@ def test_the_gradient_amplitude_of_a_known_classifier(tmp_path):
 
 def test_the_first_seeds_models_may_be_those_of_the_zoo(digits):
     # No setting and no recipes: it could train nothing.
-    models = Models(None, STUDIES["mnist"], {}, threat_for("mnist"), from_zoo=True)
+    models = SeededModels(None, STUDIES["mnist"], {}, threat_for("mnist"), from_zoo=True)
     images, labels = digits[0][:50], digits[1][:50]
     for name in ("C", "AE-C", "lambda 1"):
         assert correct(models.defence(name, 0), images, labels).sum() >= 48
@@ -90,7 +90,7 @@ def test_cells_are_crafted_on_one_model_scored_on_another_and_kept(
     black = measured.measured(attack, small_classifier, other, images, labels, tmp_path)
     assert white["correct"] < black["correct"] <= 16
     assert 0 < white["mean_l2"] <= 28 * 80 / 255
-    stands = measured.standing(attack, small_classifier, other, images, labels, tmp_path)
+    stands = measured.survivors(attack, small_classifier, other, images, labels, tmp_path)
     assert stands.sum() == black["correct"]
     clean = measured.measured(
         Attack("clean"), small_classifier, small_classifier, images, labels, tmp_path
@@ -264,7 +264,7 @@ def test_the_papers_size_of_cifar10_takes_two_steps(part, tmp_path):
         task = AutoencoderTask(model, (build("fc", input_shape=(32, 32, 3)),), role.loss)
     else:
         task = ClassifierTask(model, role.loss)
-    recipe = recipe_for("cifar10", role.job, "paper")
+    recipe = recipe_for("cifar10", role.training, "paper")
     progress = train(
         task,
         dataclasses.replace(recipe, epochs=1, batch_size=2),

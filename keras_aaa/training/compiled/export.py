@@ -143,9 +143,9 @@ def _validation(task: Task, index: int, recipe: Recipe, precision, shape, variab
         if threat is None:
             return [clean, clean, losses]
         steps = recipe.validation_steps
-        start = threat.project(images + threat.eps * noise, images)
+        start = threat.perturb(images, noise)
         attack = pgd_graph(freeze(crafting), threat.norm)
-        size = tf.constant(2.5 * threat.eps / steps, tf.float32)
+        size = tf.constant(threat.default_step_size(steps), tf.float32)
         eps = tf.constant(threat.eps, tf.float32)
         x_adv = attack(images, labels, start, tf.constant(steps), size, eps)
         return [clean, *score(x_adv, images, labels)]
