@@ -13,6 +13,8 @@ from keras_aaa.threat_model import ThreatModel
 
 # The evaluation, not the user, chooses the part of Square's budget to run.
 _NOT_FLAGS = {"first", "last"}
+# attack -> default number of steps, and the length of all steps together in radii
+STEPS = {"pgd": (40, 2.5), "transfer_pgd": (10, 1.0)}
 # FAB needs a target class for each example. No flag can give them, but AutoAttack chooses them.
 NAMES = ("clean", "autoattack", *(name for name in ATTACKS if name != "fab"))
 
@@ -37,7 +39,8 @@ def parse(text: str, threat: ThreatModel) -> AttackSpec:
 
     Args:
         text: "clean", "pgd:steps=40:step_size=0.01", "autoattack:queries=1000", ...
-        threat: the threat model; PGD's default step size is 2.5 * eps / steps.
+        threat: the threat model; PGD's default step size is 2.5 * eps / steps, and eps / steps
+            for its variant for transfer, which starts at the clean image.
 
     Raises:
         ValueError: for an unknown attack or parameter (lists the known ones), a value of the wrong
@@ -60,10 +63,11 @@ def parse(text: str, threat: ThreatModel) -> AttackSpec:
             parameters[key] = kind(value)
         except ValueError as error:
             raise ValueError(f"{name}: {key} expects {kind.__name__}, got {value!r}.") from error
-    if name == "pgd":
-        parameters = {"steps": 40} | parameters
-        check_number("pgd: steps", parameters["steps"], 1, whole=True)
-        default = 2.5 * threat.eps / int(parameters["steps"])
+    if name in STEPS:
+        steps, radii = STEPS[name]
+        parameters = {"steps": steps} | parameters
+        check_number(f"{name}: steps", parameters["steps"], 1, whole=True)
+        default = radii * threat.eps / int(parameters["steps"])
         parameters = {**parameters, "step_size": parameters.get("step_size", default)}
     defaults = {"apgd": {"steps": 100}, "square": {"queries": 5000}, "spsa": {"steps": 100}}
     if name == "autoattack":
