@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("experiments.aaa", "train autoencoders, attack, compare with the AAA paper"),
     "protect": ("experiments.protect", "put an autoencoder of the zoo before a classifier"),
     "evaluate": ("experiments.evaluate", "attack a zoo model, a Keras file or a SavedModel"),
+    "transfer": ("experiments.transfer", "try adversarial examples on other models"),
     "zoo": ("zoo", "the model zoo: list, info, verify, fetch, export"),
     "benchmark": ("experiments.benchmark", "time attacks and training against other libraries"),
     "revisiting": ("experiments.revisiting", "run the study of the Revisiting paper"),
