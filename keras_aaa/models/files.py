@@ -70,9 +70,9 @@ def read_model(path: Path) -> keras.Model:
 
 def _of_keras_2(path: Path) -> bool:
     with h5py.File(path) as file:
-        return str(file.attrs.get("keras_version", "3")).startswith("2") and (
-            "model_config" in file.attrs
-        )
+        version = file.attrs.get("keras_version", "3")
+        version = version.decode() if isinstance(version, bytes) else version  # of early files
+        return version.startswith("2") and "model_config" in file.attrs
 
 
 def _rewritten(path: Path, folder: Path) -> Path:
