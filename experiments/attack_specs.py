@@ -13,6 +13,11 @@ from keras_aaa.threat_model import ThreatModel
 
 # The evaluation, not the user, chooses the part of Square's budget to run.
 _NOT_FLAGS = {"first", "last"}
+# attack -> default number of steps, and the default step size for a threat model and that number
+STEPS: dict[str, tuple[int, Callable[[ThreatModel, int], float]]] = {
+    "pgd": (40, ThreatModel.default_step_size),
+    "transfer_pgd": (10, lambda threat, steps: threat.eps / steps),
+}
 # FAB needs a target class for each example. No flag can give them, but AutoAttack chooses them.
 NAMES = ("clean", "autoattack", *(name for name in ATTACKS if name != "fab"))
 
@@ -37,7 +42,8 @@ def parse(text: str, threat: ThreatModel) -> AttackSpec:
 
     Args:
         text: "clean", "pgd:steps=40:step_size=0.01", "autoattack:queries=1000", ...
-        threat: the threat model; it gives PGD's default step size.
+        threat: the threat model; PGD's default step size is 2.5 * eps / steps, and eps / steps
+            for its variant for transfer, which starts at the clean image.
 
     Raises:
         ValueError: for an unknown attack or parameter (lists the known ones), a value of the wrong
@@ -60,10 +66,11 @@ def parse(text: str, threat: ThreatModel) -> AttackSpec:
             parameters[key] = kind(value)
         except ValueError as error:
             raise ValueError(f"{name}: {key} expects {kind.__name__}, got {value!r}.") from error
-    if name == "pgd":
-        parameters = {"steps": 40} | parameters
-        check_number("pgd: steps", parameters["steps"], 1, whole=True)
-        default = threat.default_step_size(int(parameters["steps"]))
+    if name in STEPS:
+        steps, step_size = STEPS[name]
+        parameters = {"steps": steps} | parameters
+        check_number(f"{name}: steps", parameters["steps"], 1, whole=True)
+        default = step_size(threat, int(parameters["steps"]))
         parameters = {**parameters, "step_size": parameters.get("step_size", default)}
     defaults = {"apgd": {"steps": 100}, "square": {"queries": 5000}, "spsa": {"steps": 100}}
     if name == "autoattack":

@@ -19,6 +19,7 @@ COMMANDS = {
         "experiments.evaluate",
         "measure how robust a zoo model, a Keras file or a SavedModel is",
     ),
+    "transfer": ("experiments.transfer", "try adversarial examples on other models"),
     "zoo": ("zoo", "the model zoo: list, info, verify, fetch, export"),
     "benchmark": ("experiments.benchmark", "compare the speed with other libraries"),
     "revisiting": ("experiments.revisiting", "study plain autoencoders (the Revisiting paper)"),

@@ -48,6 +48,7 @@ TITLES = {
     "black_box_fashion_mnist": "Fashion-MNIST, a classifier that is only queried",
     "black_box_cifar10": "CIFAR-10, a classifier that is only queried",
     "evaluation": "Accuracy under attack",
+    "transfer": "Accuracy on images that the row's model crafted",
     "corruptions": "Accuracy on corrupted images, means of five severities",
     "crafting_mnist": "MNIST, what crafting in bfloat16 changes",
     "crafting_fashion_mnist": "Fashion-MNIST, what crafting in bfloat16 changes",

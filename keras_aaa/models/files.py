@@ -70,9 +70,9 @@ def read_model(path: Path) -> keras.Model:
 
 def _of_keras_2(path: Path) -> bool:
     with h5py.File(path) as file:
-        return str(file.attrs.get("keras_version", "3")).startswith("2") and (
-            "model_config" in file.attrs
-        )
+        version = file.attrs.get("keras_version", "3")
+        version = version.decode() if isinstance(version, bytes) else version  # of early files
+        return version.startswith("2") and "model_config" in file.attrs
 
 
 def _rewritten(path: Path, folder: Path) -> Path:
@@ -88,7 +88,7 @@ def _rewritten(path: Path, folder: Path) -> Path:
 
 def _modernise(config: dict) -> None:
     """Change a layer's configuration of Keras 2, and those inside it, to Keras 3's form."""
-    name, settings = config.get("class_name"), config.get("config")
+    name, settings = config.get("class_name", ""), config.get("config")
     if not isinstance(settings, dict):
         return
     for key in _REFUSED.get(name, ()):
@@ -159,7 +159,8 @@ def _reason(message: str) -> str:
 
 def _operations(kind: type = keras.Operation) -> set[str]:
     """Return the names of Keras' operations that are not layers."""
-    names = set()
+    names: set[str] = set()
+    operation: type
     for operation in kind.__subclasses__():
         if not issubclass(operation, keras.layers.Layer):
             names |= {operation.__name__} | _operations(operation)

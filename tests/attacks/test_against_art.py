@@ -1,8 +1,8 @@
 """Our attacks against the Adversarial Robustness Toolbox's, on the zoo's classifier.
 
-From the same number of steps, ours must succeed at least as often, less one point. ART has no
-FAB, and its momentum method refuses TensorFlow; targeted APGD-DLR stands beside its untargeted
-DLR loss, the nearest it has.
+From the same number of steps or queries, ours must succeed at least as often, less one point. ART
+has no FAB, and its momentum method refuses TensorFlow; targeted APGD-DLR stands beside its
+untargeted DLR loss, the nearest it has.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from art.estimators.classification import TensorFlowV2Classifier
 
 import zoo
 from keras_aaa import data
-from keras_aaa.attacks import apgd, carlini_wagner, deepfool, fgsm, pgd, square
+from keras_aaa.attacks import apgd, carlini_wagner, deepfool, fgsm, hop_skip_jump, pgd, square
 from keras_aaa.attacks.losses import ranked_targets
 from keras_aaa.threat_model import ThreatModel
 
@@ -153,4 +153,32 @@ def test_nearest_boundaries_are_no_farther_than_theirs(name, subject):
         distance[who] = np.median(np.linalg.norm((x_adv - images).reshape(count, -1), axis=1)[fell])
     assert success["theirs"] > 0.5, "the comparison needs an attack that works"
     assert success["ours"] >= success["theirs"] - 0.01, success
+    assert distance["ours"] <= 1.05 * distance["theirs"], distance
+
+
+@pytest.mark.slow
+def test_hop_skip_jump_is_no_farther_than_theirs_after_as_many_queries(subject):
+    model, images, labels, classifier = subject
+    images, labels, asked = images[:20], labels[:20], tf.Variable(0)
+
+    def counted(x):
+        asked.assign_add(tf.shape(x)[0])
+        return model(x)
+
+    nearest = hop_skip_jump(counted, images, labels, threat=L2, iterations=15).numpy()
+    ours = int(asked.numpy())
+    predict, asked_art = classifier.predict, []
+    classifier.predict = lambda x, **options: asked_art.append(len(x)) or predict(x, **options)
+    try:
+        np.random.seed(0)
+        theirs = evasion.HopSkipJump(classifier, norm=2, max_iter=16, verbose=False).generate(
+            images
+        )
+    finally:
+        classifier.predict = predict
+    assert 0.8 * sum(asked_art) <= ours <= sum(asked_art), (ours, sum(asked_art))
+    distance = {}
+    for who, x_adv in (("ours", nearest), ("theirs", theirs)):
+        assert (model(x_adv).numpy().argmax(1) != labels).mean() >= 0.9, who
+        distance[who] = np.median(np.linalg.norm((x_adv - images).reshape(20, -1), axis=1))
     assert distance["ours"] <= 1.05 * distance["theirs"], distance

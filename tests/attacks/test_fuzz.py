@@ -29,10 +29,12 @@ SETTINGS = {
     "deepfool": {"steps": 2, "classes": 3},
     "fab": {"steps": 2},
     "fgsm": {},
+    "hop_skip_jump": {"iterations": 1, "first_evaluations": 2},
     "pgd": {"steps": 2, "step_size": 0.1},
     "random_noise": {},
     "spsa": {"steps": 1, "samples": 2},
     "square": {"queries": 3},
+    "transfer_pgd": {"steps": 2, "step_size": 0.1, "kernel": 3},
 }
 fuzz = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
