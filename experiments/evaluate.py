@@ -11,6 +11,7 @@ pgd:steps=200:step_size=0.01. The run's folder holds result.json, and fallen.png
 an attack made misclassified. An interrupted AutoAttack resumes.
 """
 
+import itertools
 import sys
 import warnings
 from dataclasses import asdict
@@ -22,14 +23,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 import zoo
-from experiments.attack_specs import NAMES, AttackSpec, parse
+from experiments.attack_specs import NAMES, AttackSpec, parse, stage_titles
 from experiments.cards import check_publishable, measurement, publish, unclaimed
 from experiments.command import define_alias, friendly, print_tables, record
 from experiments.evaluation_data import of_data_set, of_npz, threat_of
 from experiments.load_defence import load_defence, with_logits
 from experiments.tables import tables
 from keras_aaa.evaluation import AutoAttack, attack_all, autoattack, correct, resists
-from keras_aaa.evaluation._autoattack import STAGES
 from keras_aaa.evaluation.corruptions import survive_corruptions
 from keras_aaa.evaluation.doubts import Doubt, Evidence, doubts
 from keras_aaa.evaluation.sanity import Subject, report
@@ -140,7 +140,7 @@ def main(argv):
     }
     np.savez(workdir / "x_adv.npz", images=images, labels=labels, x_adv=worst)
     if FLAGS.sanity:
-        evidence = _sanity(defence, images, labels, threat, masks, worst, workdir)
+        evidence = _sanity(specs.values(), defence, images, labels, threat, masks, worst, workdir)
     else:
         evidence = doubts(defence.model, images, labels)
     result["sanity"] = [asdict(e) for e in evidence]
@@ -186,18 +186,17 @@ def _attack(spec, defence, images, labels, threat, precision, workdir):
                 identity=defence.identity,
                 on_block=lambda n: bar.advance(task, n),
             )
-            x_adv = result["x_adv"]
-            stages = {f"{spec.title} {s}": (result[s], x_adv) for s in STAGES[1:-1]}
-            return stages | {spec.title: (result[STAGES[-1]], x_adv)}
-        settings = dict(spec.parameters)
-        seed = int(settings.pop("seed", 0))
+            titles = stage_titles(spec, threat)
+            return {title: (result[stage], result["x_adv"]) for stage, title in titles.items()}
+        parameters = dict(spec.parameters)
+        seed = int(parameters.pop("seed", 0))
         x_adv = attack_all(
             model,
             spec.name,
             images,
             labels,
             threat=threat,
-            parameters=settings,
+            parameters=parameters,
             seed=seed,
             precision=precision,
             on_batch=lambda n: bar.advance(task, n),
@@ -236,17 +235,17 @@ def _corrupted(defence, images, labels) -> list[dict]:
     return rows
 
 
-def _sanity(defence, images, labels, threat, masks, worst, workdir) -> list[Evidence]:
+def _sanity(specs, defence, images, labels, threat, masks, worst, workdir) -> list[Evidence]:
     n = min(SANITY_EXAMPLES, len(labels))
     without_gradient = {
         title: mask[:n]
         for title, mask in masks.items()
         if title.split(":")[0] in ("square", "spsa")
     }
-    for title, mask in masks.items():
-        before_last = masks.get(f"{title} {STAGES[-2]}")
-        if before_last is not None:  # AutoAttack: misclassified in its last stage only
-            without_gradient[f"{title} {STAGES[-1]}"] = ~(before_last & ~mask)[:n]
+    for spec in specs:  # misclassified by AutoAttack's Square, but not by the attack before it
+        for (_, before), (stage, title) in itertools.pairwise(stage_titles(spec, threat).items()):
+            if stage == "square":
+                without_gradient[f"{spec.title} square"] = ~(masks[before] & ~masks[title])[:n]
     evidence = report(
         Subject(
             defence.model,

@@ -180,6 +180,19 @@ def check_same_run(folder: Path, stored: dict, key: dict) -> None:
         )
 
 
+def claim(path: Path, key: dict) -> None:
+    """Write what a run depends on into its folder, or refuse to continue another run there.
+
+    Args:
+        path: the file, in the run's folder.
+        key: as for check_same_run; the same error is raised.
+    """
+    if path.exists():
+        check_same_run(path.parent, json.loads(path.read_text()), key)
+    else:
+        write_json(path, as_json(key))
+
+
 def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
     differences = []
     for key in sorted(old.keys() | new.keys()):

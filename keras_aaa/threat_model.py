@@ -17,7 +17,7 @@ class ThreatModel:
     """A ball of radius `eps` around each image, intersected with [0, 1].
 
     Args:
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         eps: radius, in the units of the images ([0, 1]); not negative.
 
     Raises:

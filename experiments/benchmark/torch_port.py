@@ -49,7 +49,7 @@ class _Function(nn.Module):
 
 
 class _Convolution(nn.Module):
-    """TensorFlow's "same" padding: an odd padding puts the extra pixel at the end."""
+    """With TensorFlow's "same" padding, an odd padding puts the extra pixel at the end."""
 
     def __init__(self, layer):
         super().__init__()
@@ -59,7 +59,7 @@ class _Convolution(nn.Module):
         order = (3, 2, 0, 1)
         self.weight = nn.Parameter(torch.from_numpy(kernel.transpose(order).copy()))
         self.bias = nn.Parameter(torch.from_numpy(bias[0])) if bias else None
-        self.stride, self.size = layer.strides[0], kernel.shape[0]
+        self.stride, self.size, self.padded = layer.strides[0], kernel.shape[0], layer.padding
         self.activation = ACTIVATIONS[layer.activation.__name__]
 
     def forward(self, x):
@@ -68,8 +68,8 @@ class _Convolution(nn.Module):
             before = max(self.size - self.stride, 0) // 2
             x = x[..., before : before + wanted[0], before : before + wanted[1]]
         else:
-            x = functional.conv2d(functional.pad(x, self._padding(x)), self.weight, self.bias,
-                                  self.stride)  # fmt: skip
+            x = functional.pad(x, self._padding(x)) if self.padded == "same" else x
+            x = functional.conv2d(x, self.weight, self.bias, self.stride)
         return self.activation(x)
 
     def _transposed(self, x):

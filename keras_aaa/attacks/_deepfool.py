@@ -76,7 +76,7 @@ def _graph(logits_of, norm: str, overshoot: float):
                     return other - own, logits
 
                 value, logits, gradient = loss_and_gradient(gap, x)
-                direction = metric.steepest(gradient)
+                direction = metric.steepest(gradient, x)
                 # The gradient's length; its squares could vanish. A zero gradient has no boundary.
                 slope = tf.reduce_sum(direction * gradient, axis=(1, 2, 3))
                 slopes = slope > 0

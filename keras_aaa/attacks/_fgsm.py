@@ -14,7 +14,8 @@ def fgsm(model: Defence, images, labels, *, threat: ThreatModel) -> tf.Tensor:
     """Return adversarial images after one step of length eps up the cross-entropy.
 
     Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples". It is PGD
-    with one step and without a random start.
+    with one step and without a random start. In l1 the step moves one percent of the pixels. An
+    image whose gradient is exactly zero takes a step in a random direction.
 
     Args:
         model: images -> logits; a keras.Model is called with training=False.

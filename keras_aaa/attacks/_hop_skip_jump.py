@@ -19,7 +19,7 @@ SHORTEST = 1e-6
 BITS = 24  # of float32: more bisections or halvings change nothing
 
 
-@attack()
+@attack("linf", "l2")
 def hop_skip_jump(
     model: Defence,
     images,
@@ -115,7 +115,7 @@ def _graph(logits_of, norm: str, pixels: int):
             total, weighted, mean = loop[1], loop[2], loop[3] / tf.cast(count, tf.float32)
             # The baseline lowers the variance. Equal answers leave only their sign.
             baseline = tf.where(tf.abs(mean) < 1, mean, 0.0)
-            return metric.steepest(weighted - per_example(baseline) * total)
+            return metric.steepest(weighted - per_example(baseline) * total, x)
 
         def jump(x, direction, length):
             """Step as far as a halved length still ends in the misclassified region."""
@@ -183,4 +183,4 @@ def _directions(norm: str, shape, seed) -> tf.Tensor:
         noise = tf.random.stateless_normal(shape, seed)
     else:
         noise = tf.random.stateless_uniform(shape, seed, -1.0, 1.0)
-    return NORMS["l2"].steepest(noise)
+    return NORMS["l2"].steepest(noise, noise)

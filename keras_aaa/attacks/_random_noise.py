@@ -26,5 +26,5 @@ def random_noise(
     Raises:
         TypeError, ValueError: if images or labels are not as above.
     """
-    noise = threat.metric.sample(tf.shape(images), seed)
-    return threat.perturb(images, noise)
+    noise = threat.metric.displacement(tf.shape(images), threat.eps, seed)
+    return threat.project(images + noise, images)

@@ -12,14 +12,14 @@ from keras_aaa.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 
 
-@attack()
+@attack("linf", "l2")
 def spsa(
     model: Defence,
     images,
     labels,
     *,
     threat: ThreatModel,
-    steps: int,
+    steps: int = 100,
     samples: int = 32,
     delta: float = 0.01,
     learning_rate: float = 0.01,
@@ -34,7 +34,7 @@ def spsa(
         model: images -> logits; only its outputs are used.
         images: float32 [n, h, w, c] in [0, 1].
         labels: int64 [n], the true classes.
-        threat: the ball to stay in.
+        threat: an l-infinity or l2 ball to stay in.
         steps: number of steps, >= 1.
         samples: pairs of antithetic random signs per step, >= 1.
         delta: distance of a pair from the image, in image units, > 0.

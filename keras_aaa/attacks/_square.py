@@ -1,10 +1,10 @@
 """The Square attack: random search over squares. It needs no gradients."""
 
-import math
-
 import tensorflow as tf
 
 from keras_aaa.attacks._engine.preamble import attack
+from keras_aaa.attacks._engine.restarts import with_restarts
+from keras_aaa.attacks._engine.squares import SEARCHES
 from keras_aaa.attacks.losses import margin
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
@@ -12,45 +12,38 @@ from keras_aaa.fast.compilation import compiled
 from keras_aaa.norms import per_example
 from keras_aaa.threat_model import ThreatModel
 
-P_INIT = 0.8
-# Queries after which a square's share of the image is halved: those of a budget of 10,000, which
-# AutoAttack takes for any budget.
-HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
-
-def share(query: int) -> float:
-    """Return the share of the image that a square covers at `query`."""
-    return P_INIT / 2 ** sum(query > halving for halving in HALVINGS)
-
-
-@attack("linf")
+@attack()
 def square(
     model: Defence,
     images,
     labels,
     *,
     threat: ThreatModel,
-    queries: int,
+    queries: int = 5000,
+    restarts: int = 1,
     seed: int = 0,
     first: int = 0,
     last: int | None = None,
     start=None,
 ) -> tf.Tensor:
-    """Return the images with the smallest margin that random squares of +-eps reach.
+    """Return the images with the smallest margin that random squares reach.
 
     Andriushchenko et al. 2020, "Square Attack: a query-efficient black-box adversarial attack via
-    random search"; the l-infinity version with the margin loss, as in AutoAttack. Here each image
-    gets its own squares.
+    random search", with the margin loss, as in AutoAttack. In linf a square is a change of +-eps,
+    in l2 and l1 a change that decays from two centres; l1: Croce and Hein 2021, "Mind the box".
+    Here each image gets its own squares. The defaults are those of the reference implementation.
 
     Args:
         model: images -> logits; only its outputs are used.
         images: float32 [n, h, w, c] in [0, 1].
         labels: int64 [n], the true classes.
-        threat: an l-infinity ball.
-        queries: the whole budget, >= 1 (5,000 in AutoAttack).
+        threat: the ball.
+        queries: the whole budget of a restart, >= 1.
+        restarts: number of searches, >= 1; images still classified correctly try the next.
         seed: of the squares.
         first, last: run only these queries of the budget; all of them by default.
-        start: images [n, h, w, c] to start from; None for random vertical stripes.
+        start: images [n, h, w, c] to start from; None for a random start.
 
     Returns:
         float32 [n, h, w, c], inside the ball and in [0, 1].
@@ -62,35 +55,32 @@ def square(
     last = queries if last is None else last
     check_number("last", last, 0, queries, whole=True)
     check_number("first", first, 0, last, whole=True)
-    if start is None:
-        n, _, w, c = images.shape
-        stripes = tf.random.stateless_uniform((n, 1, w, c), (seed, 0), -1.0, 1.0)
-        start = tf.clip_by_value(images + threat.eps * tf.sign(stripes), 0.0, 1.0)
+    if restarts != 1 and (start is not None or (first, last) != (0, queries)):
+        raise ValueError(f"restarts: expected 1 for a part of a search, got {restarts}.")
+    search = SEARCHES[threat.norm](threat, queries, tuple(images.shape[1:]))
     # The size of the images is a constant of the graph.
     run = compiled(model, _graph, threat, queries, images.shape[1:])
-    return run(images, labels, start, *map(tf.constant, (first, last, seed)))
+
+    def once(x, y, draw):
+        offset = draw * (queries + 1)  # of the random numbers
+        begin = search.start(x, (seed, offset)) if start is None else start
+        return run(x, y, begin, *map(tf.constant, (first, last, seed, offset)))
+
+    return with_restarts(once, model, (images, labels), restarts)
 
 
 def _graph(logits_of, threat: ThreatModel, queries: int, shape: tf.TensorShape):
-    h, w, c = shape
-    largest = max(min(h, w) - 1, 1)
-    whole = [round(math.sqrt(share(query) * h * w)) for query in range(queries)]
-    sides = tf.constant([min(max(side, 1), largest) for side in whole])
+    search = SEARCHES[threat.norm](threat, queries, tuple(shape))
 
-    def run(images, labels, start, first, last, seed):
+    def run(images, labels, start, first, last, seed, offset):
         # The static length if it is known, because the shapes of a loop must not change.
         n = tf.shape(images)[0] if images.shape[0] is None else images.shape[0]
 
         def body(query, best, smallest):
-            side = sides[query]
-            random = tf.random.stateless_uniform((n, 2 + c), (seed, query + 1))
-            signs = 2 * tf.round(random[:, 2:]) - 1
-            inside = [_span(size, side, random[:, axis]) for axis, size in enumerate((h, w))]
-            mask = inside[0][:, :, None, None] * inside[1][:, None, :, None]
-            # A change of 2 eps ends at an edge of the ball. Computed from the clean image, an edge
-            # has one exact value, so that squares without an effect are recognised.
-            edge = tf.clip_by_value(images + threat.eps * signs[:, None, None, :], 0.0, 1.0)
-            moved = tf.where(mask > 0, edge, best)
+            random = tf.random.stateless_uniform(
+                (n, search.numbers), tf.stack([seed, query + 1 + offset])
+            )
+            moved = search.propose(query, images, best, random)
             # Many squares change nothing, because their pixels are at that edge already: skip these
             # queries. The first image is always evaluated; some models refuse an empty batch.
             changed = tf.reduce_any(moved != best, axis=(1, 2, 3))
@@ -110,10 +100,3 @@ def _graph(logits_of, threat: ThreatModel, queries: int, shape: tf.TensorShape):
         )[1]
 
     return run
-
-
-def _span(size: int, side: tf.Tensor, random: tf.Tensor) -> tf.Tensor:
-    """Return [n, size]: 1.0 for `side` consecutive pixels from a random place on, else 0.0."""
-    begin = tf.cast(random * tf.cast(size - side + 1, tf.float32), tf.int32)[:, None]
-    pixel = tf.range(size)[None, :]
-    return tf.cast((pixel >= begin) & (pixel < begin + side), tf.float32)

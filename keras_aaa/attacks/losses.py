@@ -3,8 +3,9 @@
 import tensorflow as tf
 
 # Added to denominators, which are differences of logits. They can be 0 in bfloat16; a much smaller
-# number would let the gradient grow to NaN.
+# number would let the gradient grow to NaN. For logits below 1 it shrinks with them.
 TINY = 1e-6
+LEAST = 1e-20  # for logits that are all 0
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -25,7 +26,7 @@ def dlr(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     z_(k) is the k-th largest logit, of three or more. Croce and Hein 2020, equation 6.
     """
     top = _largest(logits, 3)
-    return -margin(logits, labels) / (top[:, 0] - top[:, 2] + TINY)
+    return -margin(logits, labels) / (top[:, 0] - top[:, 2] + _floor(logits))
 
 
 def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -35,7 +36,19 @@ def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf
     """
     own, other = (tf.gather(logits, c, axis=1, batch_dims=1) for c in (labels, targets))
     top = _largest(logits, 4)
-    return -(own - other) / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + TINY)
+    spread = top[:, 0] - 0.5 * (top[:, 2] + top[:, 3])
+    return -(own - other) / (spread + _floor(logits))
+
+
+def targeted_margin(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Return z_t - z_y, [n]."""
+    own, other = (tf.gather(logits, c, axis=1, batch_dims=1) for c in (labels, targets))
+    return other - own
+
+
+def _floor(logits: tf.Tensor) -> tf.Tensor:
+    scale = tf.reduce_max(tf.abs(tf.stop_gradient(logits)), axis=1)
+    return TINY * tf.clip_by_value(scale, LEAST, 1.0)
 
 
 def _largest(logits: tf.Tensor, count: int) -> tf.Tensor:
@@ -43,6 +56,10 @@ def _largest(logits: tf.Tensor, count: int) -> tf.Tensor:
         raise ValueError(f"model: expected {count} classes or more for this loss of differences of "
                          f"logits, got {logits.shape[-1]}.")  # fmt: skip
     return tf.math.top_k(logits, count).values
+
+
+UNTARGETED = {"ce": cross_entropy, "dlr": dlr, "margin": lambda *batch: -margin(*batch)}
+TARGETED = {"targeted_dlr": targeted_dlr, "targeted_margin": targeted_margin}
 
 
 def ranked_targets(logits: tf.Tensor, labels: tf.Tensor, rank: int) -> tf.Tensor:

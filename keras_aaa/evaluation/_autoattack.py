@@ -1,57 +1,75 @@
-"""AutoAttack, standard version: APGD-CE, APGD-T, FAB-T, Square, worst case per example."""
+"""AutoAttack: an ensemble of attacks without parameters to tune, worst case per example."""
 
 import itertools
-import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from keras_aaa.answers import check_answers
-from keras_aaa.attacks._apgd import apgd
-from keras_aaa.attacks._engine.preamble import check_norm
-from keras_aaa.attacks._fab import fab
-from keras_aaa.attacks._square import square
-from keras_aaa.attacks.losses import ranked_targets
-from keras_aaa.checks import check_number
+from keras_aaa.checks import check_number, lookup
 from keras_aaa.defence import Defence
-from keras_aaa.evaluation.doubts import Doubt, unattackable, warn_of_doubts
+from keras_aaa.evaluation._ensembles import NAMES, VERSIONS, Attack, Block, Stage, ensemble, fitting
+from keras_aaa.evaluation.doubts import (
+    CHECKS,
+    Doubt,
+    answers_repeat,
+    unattackable,
+    warn_of_doubts,
+)
 from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
 from keras_aaa.evaluation.score import correct, logits_in_batches, resists
 from keras_aaa.fast.fast_copy import fast_copy
 from keras_aaa.hashing import examples_hash
 from keras_aaa.inputs import check_batch
-from keras_aaa.results import write_json
+from keras_aaa.results import claim
 from keras_aaa.threat_model import ThreatModel
 
 BLOCK = 256  # examples that pass all attacks together; an interrupted run loses at most these
 BUCKETS = (8, 16, 32, 64, 96, 112, 120, 128)  # the only batch sizes, to compile few shapes
-AUTOATTACK_NORMS = ("linf",)
 SQUARE_TAKES = 0.002  # the share that the reference implementation warns of
-STAGES = ("clean", "apgd_ce", "apgd_t", "fab_t", "square")
 
 
 @dataclass(frozen=True)
 class AutoAttack:
-    """The settings of the standard version. Croce and Hein 2020, section 6.
+    """The settings. The defaults are the reference implementation's.
 
     Args:
+        version: "standard", "plus" (more restarts and untargeted attacks) or "rand" (for random
+            defences: the gradient is the mean of 20 draws).
         steps: of APGD and FAB, >= 1.
-        targets: classes that the targeted attacks try, >= 1; at most the other classes.
+        targets: wrong classes that the targeted attacks try, >= 1; at most the other classes, and
+            at most 5 in APGD-T of the standard version in l1.
         queries: of Square, >= 1.
         seed: of the random starts and squares.
+        attacks: names of the attacks to run in this order, if not those of the version: "apgd_ce",
+            "apgd_dlr", "apgd_t", "fab", "fab_t", "square".
+
+    Raises:
+        TypeError, ValueError: if a setting is not as above.
     """
 
+    version: str = "standard"
     steps: int = 100
     targets: int = 9
     queries: int = 5000
     seed: int = 0
+    attacks: tuple[str, ...] = ()
 
     def __post_init__(self):
+        lookup("version of AutoAttack", self.version, VERSIONS)
+        for name in self.attacks:
+            lookup("attack of AutoAttack", name, dict.fromkeys(NAMES))
+        if len(set(self.attacks)) < len(self.attacks):
+            raise ValueError(f"autoattack: attacks: expected each once, got {self.attacks}.")
         for name in ("steps", "targets", "queries"):
             check_number(f"autoattack: {name}", getattr(self, name), 1, whole=True)
+
+    def stages(self, threat: ThreatModel) -> dict[str, Stage]:
+        """Return the stages in the order in which they run, by name."""
+        return ensemble(self.version, threat.norm, self.attacks)
 
 
 def autoattack(
@@ -71,30 +89,36 @@ def autoattack(
     A misclassified example is not attacked again. Attacks craft in `precision`. Their images are
     checked against the ball and scored in float32.
 
+    Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks"; in l1: Croce and Hein 2021, "Mind the box".
+
     Args:
-        defence: keras.Model or callable: images -> logits, float32.
+        defence: keras.Model or callable: images -> logits, float32, of two classes or more.
         images: float32 [n, h, w, c] in [0, 1].
         labels: int64 [n].
-        threat: an l-infinity ball.
-        settings: steps, targets, queries, seed.
+        threat: the ball.
+        settings: version, steps, targets, queries, seed, attacks.
         precision: of crafting, "float32" or "bfloat16"; Square always crafts in float32.
         workdir: folder for finished blocks; an interrupted run resumes after them.
         identity: a hash of the defence, so that the blocks of another defence are refused.
         on_block: called after each block with its number of examples.
 
     Returns:
-        Stage ("clean", "apgd_ce", "apgd_t", "fab_t", "square") -> bool [n], and "x_adv" ->
-        float32 [n, h, w, c]: the misclassified image, or the clean one.
+        Stage -> bool [n], for "clean" and each of settings.stages(threat); the last stage is the
+        result. And "x_adv" -> float32 [n, h, w, c]: the misclassified image, or the clean one.
 
     Raises:
-        TypeError, ValueError: for images, labels or a threat that are not as above, or a workdir
-            of another run.
+        TypeError, ValueError: for images, labels or a threat that are not as above, a defence of
+            one class, or a workdir of another run.
     """
-    images, labels = (np.asarray(a) for a in check_batch(images, labels, defence))
-    check_norm("autoattack", AUTOATTACK_NORMS, threat)
-    if len(labels):
-        check_answers(defence, images)
-        warn_of_doubts(defence, images, labels)
+    images, labels = (np.asarray(a) for a in check_batch(images, labels, defence, threat))
+    stages = settings.stages(threat)
+    if not len(labels):
+        return {stage: np.zeros(0, bool) for stage in ("clean", *stages)} | {"x_adv": images}
+    check_answers(defence, images)
+    stages = _fitted(stages, logits_in_batches(defence, images[:1]).shape[1])
+    repeats = settings.version != "rand"
+    warn_of_doubts(defence, images, labels, [c for c in CHECKS if repeats or c != answers_repeat])
     crafting = fast_copy(defence, precision, images=images)
     key = {
         "identity": identity,
@@ -103,56 +127,70 @@ def autoattack(
         "settings": asdict(settings),
         "precision": precision,
     }
+    numbers = {name: getattr(settings, name) for name in ("steps", "targets", "queries", "seed")}
     blocks = []
     for begin in range(0, len(labels), BLOCK):
         x, y = images[begin : begin + BLOCK], labels[begin : begin + BLOCK]
         path = Path(workdir) / f"block{begin}.npz" if workdir else None
         if path:
-            _claim(path.parent, key)
+            claim(path.with_name("run.json"), key)
         if path and path.exists():
             with np.load(path) as stored:
-                block = dict(stored)
+                found = dict(stored)
         else:
-            block = _attack_block(defence, crafting, x, y, threat, settings)
+            found = _attack_block(Block(defence, crafting, x, y, threat, **numbers), stages)
             if path:
-                _save(path, block)
-        blocks.append(block)
+                _save(path, found)
+        blocks.append(found)
         on_block(len(y))
-    if not blocks:
-        return {stage: np.zeros(0, bool) for stage in STAGES} | {"x_adv": images}
     result = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    taken = float((result["fab_t"] & ~result["square"]).mean())
+    for before, stage in itertools.pairwise(stages):
+        if stage == "square":
+            _warn_of_square(float((result[before] & ~result[stage]).mean()))
+    return result
+
+
+def _warn_of_square(taken: float) -> None:
     if taken > SQUARE_TAKES:
         warnings.warn(
             f"Square, which uses no gradient, took {taken:.1%} that the gradient attacks left: "
             "the gradients may be masked, and the robust accuracy too high.",
             Doubt,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return result
 
 
-def _attack_block(defence, crafting, images, labels, threat, settings) -> dict[str, np.ndarray]:
-    standing = correct(defence, images, labels)
-    block, x_adv = {"clean": standing.copy()}, images.copy()
-    standing[standing] = ~unattackable(defence, images[standing], labels[standing])
-    for stage, attacks in _stages(defence, crafting, images, labels, threat, settings):
-        for attack in attacks:
+def _fitted(stages: dict[str, Stage], classes: int) -> dict[str, Stage]:
+    """Return the stages for this number of classes; warn of each loss that they change."""
+    stages, messages = fitting(stages, classes)
+    for message in messages:
+        warnings.warn(f"AutoAttack: {message}", stacklevel=3)
+    return stages
+
+
+def _attack_block(block: Block, stages: dict[str, Stage]) -> dict[str, np.ndarray]:
+    standing = correct(block.defence, block.images, block.labels)
+    masks, x_adv = {"clean": standing.copy()}, block.images.copy()
+    standing[standing] = ~unattackable(
+        block.defence, block.images[standing], block.labels[standing]
+    )
+    for name, stage in stages.items():
+        for attack in block.attacks(stage):
             alive = np.flatnonzero(standing)
             if not len(alive):
                 break
             found = _batchwise(attack, alive)
-            inside = threat.contains(found, images[alive])
+            inside = block.threat.contains(found, block.images[alive])
             if not inside.all():
-                raise RuntimeError(f"{stage} left its own ball; this is a bug.")
-            fell = ~resists(defence, found, labels[alive])
+                raise RuntimeError(f"{name} left its own ball; this is a bug.")
+            fell = ~resists(block.defence, found, block.labels[alive])
             standing[alive[fell]] = False
             x_adv[alive[fell]] = found[fell]
-        block[stage] = standing.copy()
-    return block | {"x_adv": x_adv}
+        masks[name] = standing.copy()
+    return masks | {"x_adv": x_adv}
 
 
-def _batchwise(attack: Callable, alive: np.ndarray) -> np.ndarray:
+def _batchwise(attack: Attack, alive: np.ndarray) -> np.ndarray:
     """Attack the examples of these indices in batches, two at a time, padded to fixed sizes."""
     batches = -(-len(alive) // BUCKETS[-1])
     if len(alive) >= BATCHES * BUCKETS[0]:
@@ -160,70 +198,9 @@ def _batchwise(attack: Callable, alive: np.ndarray) -> np.ndarray:
 
     def one(part):
         filled = part[np.arange(_bucket(len(part))) % len(part)]
-        return np.asarray(attack(filled))[: len(part)]
+        return attack(filled)[: len(part)]
 
     return np.concatenate(list(map_threaded(one, np.array_split(alive, batches))))
-
-
-def _stages(
-    defence, crafting, images, labels, threat, settings
-) -> Iterator[tuple[str, list[Callable]]]:
-    """Yield each stage and its attacks. An attack takes the indices of the examples to attack."""
-    common = {"threat": threat, "steps": settings.steps}
-    classes = logits_in_batches(crafting, images)
-    ranks = range(1, min(settings.targets, classes.shape[1] - 1) + 1)
-    targets = {rank: ranked_targets(classes, labels, rank).numpy() for rank in ranks}
-
-    def apgd_ce(i):
-        return apgd(crafting, images[i], labels[i], seed=settings.seed, **common)
-
-    def apgd_t(rank):
-        return lambda i: apgd(
-            crafting,
-            images[i],
-            labels[i],
-            loss="targeted_dlr",
-            targets=targets[rank][i],
-            seed=settings.seed + rank,
-            **common,
-        )
-
-    def fab_t(rank):
-        return lambda i: fab(crafting, images[i], labels[i], targets=targets[rank][i], **common)
-
-    yield "apgd_ce", [apgd_ce]
-    yield "apgd_t", [apgd_t(rank) for rank in ranks]
-    yield "fab_t", [fab_t(rank) for rank in ranks]
-    # Square compares margins whose differences are too small for bfloat16.
-    yield "square", _square_rounds(defence, images, labels, threat, settings)
-
-
-def _square_rounds(defence, images, labels, threat, settings) -> list[Callable]:
-    """Square in rounds; misclassified examples leave between rounds, the others keep their best."""
-    edges = np.unique(np.linspace(0, settings.queries, 11).astype(int))
-    best: dict[int, np.ndarray] = {}
-
-    def attack(first, last):
-        def run(i):
-            start = np.stack([best[j] for j in i]) if first else None
-            found = square(
-                defence,
-                images[i],
-                labels[i],
-                threat=threat,
-                queries=settings.queries,
-                seed=settings.seed,
-                first=int(first),
-                last=int(last),
-                start=start,
-            ).numpy()
-            # Reversed, so that the first copy counts where padding repeats an example.
-            best.update(zip(i[::-1], found[::-1], strict=True))
-            return found
-
-        return run
-
-    return [attack(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def _save(path: Path, block: dict[str, np.ndarray]) -> None:
@@ -234,14 +211,3 @@ def _save(path: Path, block: dict[str, np.ndarray]) -> None:
 
 def _bucket(examples: int) -> int:
     return next(size for size in BUCKETS if size >= examples)
-
-
-def _claim(folder: Path, key: dict) -> None:
-    path = folder / "run.json"
-    if not path.exists():
-        write_json(path, key)
-    elif differing := [k for k, v in json.loads(path.read_text()).items() if v != key[k]]:
-        raise ValueError(
-            f"workdir: {folder} holds another run: {', '.join(differing)} differ. Choose another, "
-            "or delete it."
-        )

@@ -40,6 +40,8 @@ def test_a_matrix_product_has_a_peak():
         ("resnet", {"filters": (4, 4, 8, 16), "units": 1}),
         ("madry", {"width": 4, "dense": 16}),
         ("fc", {"hidden": (8, 8)}),
+        ("vgg16", {"width": 4, "input_shape": (32, 32, 3)}),
+        ("lenet5", {}),
     ],
 )
 def test_the_torch_port_computes_the_same(name, sizes):

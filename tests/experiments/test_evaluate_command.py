@@ -232,7 +232,9 @@ BAD = [
     ([*MINE, "--attack=pdg"], "Did you mean 'pgd'"),
     ([*MINE, "--attack=pgd:steps=0"], "pgd: steps: expected 1 or more"),
     ([*MINE, "--attack=autoattack:steps=-1"], "autoattack: steps: expected 1 or more"),
-    ([*MINE, "--attack=fab:steps=5"], "fab: needs a target class"),
+    ([*MINE, "--attack=autoattack:version=pluss"], "Did you mean 'plus'"),
+    ([*MINE, "--attack=autoattack:attacks=apgd_ce+fabt"], "Did you mean 'fab_t'"),
+    ([*MINE, "--norm=l1", "--attack=spsa"], "spsa is made for the norm linf or l2"),
     ([*MINE, "--attack=deepfool"], "deepfool is made for the norm l2"),
     ([*MINE, "--attack=pgd,pgd"], "expected each once"),
     ([*MINE, "--attack="], "expected one or more"),
@@ -285,6 +287,10 @@ def test_attacks_are_parsed_with_their_defaults():
     threat = ThreatModel("linf", 0.3)
     assert parse("pgd:steps=10", threat).parameters == {"steps": 10, "step_size": 0.075}
     assert parse("autoattack:queries=7", threat).parameters == {"queries": 7}
+    assert parse("fab", threat).parameters == {"steps": 100}
+    custom = parse("autoattack:attacks=apgd_ce+square", ThreatModel("l1", 12))
+    assert custom.parameters == {"attacks": ("apgd_ce", "square")}
+    assert custom.title == "autoattack:attacks=apgd_ce+square"
     assert parse("clean", threat).parameters == {}
     with pytest.raises(ValueError, match="Unknown parameter of pgd 'stepps'"):
         parse("pgd:stepps=1", threat)

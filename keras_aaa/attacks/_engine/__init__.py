@@ -1,1 +1,1 @@
-"""The parts of attacks: compiled graphs, argument checks, the gradient loop, Adam."""
+"""The parts of attacks: compiled graphs, argument checks, the gradient loop, restarts, rules."""
