@@ -22,6 +22,7 @@ COMMANDS = {
     "revisiting": ("experiments.revisiting", "run the study of the Revisiting paper"),
     "knn": ("experiments.knn", "reconstruct from nearest neighbours (AAA Tables 9 and 10)"),
     "black-box": ("experiments.black_box", "train an autoencoder for a black-box classifier"),
+    "attack-costs": ("experiments.attack_costs", "measure the memory and time of each attack"),
     "schedules": ("experiments.schedules", "compare training attacks at equal compute"),
     "crafting-precision": ("experiments.crafting_precision", "compare bfloat16 with float32"),
     "report": ("experiments.report", "rewrite the result tables of the pages"),
