@@ -25,6 +25,7 @@ COMMANDS = {
     "revisiting": ("experiments.revisiting", "study plain autoencoders (the Revisiting paper)"),
     "knn": ("experiments.knn", "measure kNN reconstruction (AAA Tables 9 and 10)"),
     "black-box": ("experiments.black_box", "train for a classifier that only answers queries"),
+    "attack-costs": ("experiments.attack_costs", "measure the memory and time of each attack"),
     "schedules": ("experiments.schedules", "compare training attacks: PGD, RS-FGSM, N-FGSM"),
     "crafting-precision": (
         "experiments.crafting_precision",
