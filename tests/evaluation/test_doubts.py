@@ -94,7 +94,7 @@ def test_square_that_beats_the_gradient_attacks_is_named(classifier):
             masked,
             images,
             labels,
-            threat=ThreatModel("linf", 0.05),
+            threat=ThreatModel("linf", 0.2),
             settings=AutoAttack(steps=5, targets=1, queries=200),
         )
     assert result["square"].mean() < result["fab_t"].mean()
