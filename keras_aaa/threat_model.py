@@ -21,7 +21,7 @@ class ThreatModel:
         eps: radius, in the units of the images ([0, 1]); not negative.
 
     Raises:
-        ValueError: for another norm, or an eps that is negative or not finite.
+        ValueError: for another norm, an eps that is negative or not finite, or one above 1 in linf.
     """
 
     norm: str
@@ -30,6 +30,11 @@ class ThreatModel:
     def __post_init__(self):
         lookup("norm", self.norm, NORMS)
         check_number("eps", self.eps, 0)
+        if self.norm == "linf" and self.eps > 1:
+            raise ValueError(
+                f"eps: expected at most 1 in linf, because images lie in [0, 1]; got {self.eps} "
+                "(8/255 is 0.0314)."
+            )
 
     @property
     def metric(self) -> Norm:

@@ -42,7 +42,9 @@ def test_nan_and_pixels_outside_the_box_are_not_contained():
     assert threat.contains(x_adv, x).tolist() == [False, False]
 
 
-@pytest.mark.parametrize("norm, eps", [("linf", -0.1), ("linf", float("nan")), ("l1", 0.1)])
+@pytest.mark.parametrize(
+    "norm, eps", [("linf", -0.1), ("linf", float("nan")), ("linf", 8), ("l0", 0.1)]
+)
 def test_refuses_what_is_no_ball(norm, eps):
     with pytest.raises(ValueError, match=r"eps|norm"):
         ThreatModel(norm, eps)
@@ -56,7 +58,7 @@ def test_unknown_dataset_suggests_the_nearest():
 def test_a_perturbed_image_is_in_the_ball_and_noise_of_length_one_ends_on_its_surface():
     threat = ThreatModel("l2", 0.2)
     x = np.full((3, 4, 4, 1), 0.5, np.float32)
-    noise = threat.metric.sample(x.shape, seed=0)
+    noise = threat.metric.displacement(x.shape, 1.0, seed=0)
     moved = np.linalg.norm((threat.perturb(x, noise) - x).numpy().reshape(3, -1), axis=1)
     np.testing.assert_allclose(moved, 0.2, rtol=1e-4)
     assert threat.contains(threat.perturb(x, 9 * noise), x).all()

@@ -90,8 +90,9 @@ def stronger_changes_nothing(s: Subject) -> Evidence:
 
 def falls_to_zero_with_eps(s: Subject) -> Evidence:
     """Accuracy must fall as eps grows, to zero for a ball that holds every image."""
-    eps = [s.threat.eps * factor for factor in EPS_FACTORS]
-    eps.append(1.0 if s.threat.norm == "linf" else float(np.sqrt(s.images[0].size)))
+    # No ball is wider than the one that holds every image.
+    widest = float(np.linalg.norm(np.ones(s.images[0].size), ord=s.threat.metric.order))
+    eps = [min(s.threat.eps * factor, widest) for factor in EPS_FACTORS] + [widest]
     curve = []
     for radius in eps:
         ball = ThreatModel(s.threat.norm, radius)

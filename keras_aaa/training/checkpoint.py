@@ -14,6 +14,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_aaa.results import as_json, check_same_run, write_json
+
 KEEP = 2
 SECONDS_BETWEEN = 100.0  # default; a killed run loses at most this much time
 
@@ -89,6 +91,22 @@ class Checkpointer:
         for path in self.folder.iterdir():
             if path.name.split(".")[0] not in newest or ".tempstate" in path.name:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def claim(self, description: dict) -> None:
+        """Refuse the checkpoints of a run with another description; keep it beside them.
+
+        Args:
+            description: everything that the weights depend on, as JSON.
+
+        Raises:
+            ValueError: if the folder holds checkpoints of another run; lists the differences.
+        """
+        path = self.folder.parent / "training.json"
+        if path.exists() and self._indices():
+            check_same_run(self.folder.parent, json.loads(path.read_text()), description)
+        elif self._writes:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, as_json(description))
 
     def save_if_due(self) -> None:
         """Save if the last save was `seconds` or more ago."""

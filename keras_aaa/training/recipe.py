@@ -96,6 +96,12 @@ class Recipe:
             self._check_step("late_attack", f", from late_from={self.late_from} on")
         lookup("learning-rate schedule", self.schedule, dict.fromkeys(LEARNING_RATE_SCHEDULES))
 
+    def changes(self) -> dict:
+        """Return the fields that differ from their defaults."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
     def _check_step(self, attack: str, when: str = "") -> None:
         steps, size = getattr(self, f"{attack}_steps"), getattr(self, f"{attack}_step_size")
         if steps and not size:

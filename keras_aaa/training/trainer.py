@@ -1,5 +1,6 @@
 """train(): the loop around the step, with validation, checkpoints and Keras callbacks."""
 
+import dataclasses
 import logging
 import math
 import time
@@ -83,6 +84,7 @@ def train(
         TrainingError: if the loss is not finite or single-step training collapsed; the last good
             checkpoint remains.
         TypeError, ValueError: for examples that do not fit the task; see training_examples.
+        ValueError: if workdir holds checkpoints of another task, loss, threat or recipe.
         ValueError: if there are too few examples for one batch, or if the workers do not see the
             same checkpoints.
     """
@@ -125,6 +127,7 @@ def train(
         tuple(optimizers.values()),
         _distributed_step(task, optimizers, recipe.batch_size, precision, strategy, averages),
     )
+    loop.checkpoints.claim(_description(task, recipe))
     if loop.checkpoints.restore() and progress.step < loop.total:
         logging.warning("Resuming %s at step %d of %d.", workdir, progress.step, loop.total)
     _check_agreement(strategy, progress.step)
@@ -165,6 +168,17 @@ def train(
         averages.publish()
     loop.report.on_train_end()
     return progress
+
+
+def _description(task: Task, recipe: Recipe) -> dict:
+    """Return everything about a run that its weights depend on, without default values."""
+    return {
+        "task": type(task).__name__,
+        "loss": dataclasses.asdict(task.loss),
+        "alternating_losses": [dataclasses.asdict(loss) for loss in task.alternating_losses],
+        "threat": dataclasses.asdict(task.threat) if task.threat else None,
+        "recipe": recipe.changes(),
+    }
 
 
 @dataclass(frozen=True)

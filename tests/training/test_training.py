@@ -157,6 +157,28 @@ def test_adversarial_loss_falls(small_classifier, threat, tmp_path):
     assert progress.history[-1]["loss"] < 0.8 * progress.history[0]["loss"]
 
 
+def test_a_workdir_of_another_run_is_refused(small_classifier, threat, tmp_path):
+    """Otherwise the old weights would come back for other settings."""
+    task = ClassifierTask(small_classifier, threat=threat)
+    one = dataclasses.replace(TINY, epochs=1)
+    tiny_train(task, tmp_path, one)
+    weights = arrays(small_classifier)
+    wide = ClassifierTask(small_classifier, threat=dataclasses.replace(threat, eps=0.1))
+    for other, recipe, difference in (
+        (wide, one, r"threat\.eps is 0\.3 there and 0\.1 here"),
+        (ClassifierTask(small_classifier), one, "threat"),
+        (
+            task,
+            dataclasses.replace(one, learning_rate=1e-2),
+            r"recipe\.learning_rate is None there",
+        ),
+    ):
+        with pytest.raises(ValueError, match=difference):
+            tiny_train(other, tmp_path, recipe)
+    assert tiny_train(task, tmp_path, one).step == 4
+    assert_equal(weights, arrays(small_classifier))
+
+
 def test_an_ensemble_draws_every_classifier(small_autoencoder, threat, tmp_path):
     classifiers = tuple(build("fc", hidden=(8,)) for _ in range(3))
     seen = []
