@@ -141,7 +141,7 @@ class Bumps:
         return self.threat.project(images + delta, images)
 
 
-def bumps(side: int, order: int) -> np.ndarray:
+def bumps(side: int, order: float) -> np.ndarray:
     """Return a positive bump above a negative one, float32 [side, side], of length 1.
 
     Andriushchenko et al. 2020, equation 3: pyramids of squares around each centre, whose heights
@@ -152,7 +152,7 @@ def bumps(side: int, order: int) -> np.ndarray:
     return (both / np.linalg.norm(both.ravel(), ord=order)).astype(np.float32)
 
 
-def _bump(height: int, width: int, order: int) -> np.ndarray:
+def _bump(height: int, width: int, order: float) -> np.ndarray:
     bump = np.zeros((height, width))
     top, left = height // 2, width // 2
     for ring in range(max(top, left) + 1):
