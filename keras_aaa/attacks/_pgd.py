@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras_aaa.attacks._engine.loop import ascend, or_random
 from keras_aaa.attacks._engine.preamble import attack
 from keras_aaa.attacks._engine.restarts import with_restarts
-from keras_aaa.attacks.losses import cross_entropy
+from keras_aaa.attacks.losses import ascended_cross_entropy
 from keras_aaa.checks import check_number
 from keras_aaa.defence import Defence
 from keras_aaa.fast.compilation import compiled
@@ -31,8 +31,9 @@ def pgd(
 
     Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks". Paper:
     AAA, all tables (40 and 200 steps of 0.01; 10 steps of 2/255). In l1 a step moves one percent
-    of the pixels, those of the largest gradient (Tramer and Boneh 2019). An image whose gradient
-    is exactly zero takes a step in a random direction.
+    of the pixels, those of the largest gradient (Tramer and Boneh 2019). A confident model
+    does not hide its gradient. An image whose gradient is exactly zero takes a step in a random
+    direction.
 
     Args:
         model: images -> logits; a keras.Model is called with training=False.
@@ -114,7 +115,7 @@ def pgd_graph(logits, norm: str, momentum: float = 0.0):
     def run(images, labels, start, steps, step_size, eps):
         def loss(x):
             values = logits(x)
-            return cross_entropy(values, labels), values
+            return ascended_cross_entropy(values, labels), values
 
         rule, state = steepest_ascent(NORMS[norm], step_size), ()
         if momentum:

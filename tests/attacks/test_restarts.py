@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_aaa.attacks import apgd, fab, fgsm, pgd, square
-from keras_aaa.attacks.losses import dlr, targeted_dlr
+from keras_aaa.attacks.losses import ascended_cross_entropy, cross_entropy
 from keras_aaa.threat_model import ThreatModel
 
 NORMS_OF_BALLS = [("linf", 0.0995), ("l2", 0.5), ("l1", 2.0)]
@@ -80,7 +80,7 @@ def test_a_zero_gradient_takes_a_random_step_that_no_batch_changes(attack, setti
 
 @pytest.mark.parametrize("norm, eps", SMALL_BALLS)
 def test_the_scale_of_the_logits_hides_nothing(norm, eps):
-    """Attacks on differences of logits fool the same images at every scale."""
+    """Confidence does not protect: attacks fool the same images at every scale."""
     random = np.random.default_rng(0)
     w = random.normal(size=(25, 5)).astype(np.float32)
     images = random.random((20, 5, 5, 1)).astype(np.float32)
@@ -92,6 +92,9 @@ def test_the_scale_of_the_logits_hides_nothing(norm, eps):
     labels = model(1.0)(images).numpy().argmax(1)
     targets = np.argsort(model(1.0)(images), axis=1)[:, -2]
     for attack, settings in (
+        (apgd, {"loss": "ce", "steps": 10}),
+        (pgd, {"steps": 10, "step_size": eps / 4}),
+        (fgsm, {}),
         (apgd, {"loss": "dlr", "steps": 10}),
         (apgd, {"loss": "targeted_dlr", "targets": targets, "steps": 10}),
         (fab, {"targets": targets, "steps": 10}),
@@ -105,15 +108,20 @@ def test_the_scale_of_the_logits_hides_nothing(norm, eps):
             assert (fooled[scale] >= fooled[1.0]).mean() >= 0.95, (attack, settings, scale)
 
 
-def test_ratios_of_tiny_logits():
-    logits = tf.constant([[4.0, 1.0, 3.0, 0.0]])
-    labels, targets = tf.constant([0], tf.int64), tf.constant([2], tf.int64)
-    for scale in (1e-15, 1e-9, 1e6):
-        scaled = scale * logits
-        np.testing.assert_allclose(dlr(scaled, labels), [-1 / 3], rtol=1e-4)
-        np.testing.assert_allclose(targeted_dlr(scaled, labels, targets), [-1 / 3.5], rtol=1e-4)
-    nothing = tf.zeros((1, 4))
-    with tf.GradientTape() as tape:
-        tape.watch(nothing)
-        value = dlr(nothing, labels)
-    assert np.isfinite(tape.gradient(value, nothing)).all()
+def test_the_ascended_cross_entropy_is_the_cross_entropy_until_it_saturates():
+    logits = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
+    labels = logits.argmax(1)
+    for scale in (0.1, 10.0, 1e4):
+        with tf.GradientTape(persistent=True) as tape:
+            z = tf.constant(scale * logits)
+            tape.watch(z)
+            plain, ascended = cross_entropy(z, labels), ascended_cross_entropy(z, labels)
+        usual, found = tape.gradient(plain, z).numpy(), tape.gradient(ascended, z).numpy()
+        own = np.sort(z, axis=1)
+        saturated = own[:, -1] - own[:, -2] > 62
+        free = own[:, -1] - own[:, -2] < 58
+        np.testing.assert_array_equal(found[free], usual[free])
+        np.testing.assert_array_equal(ascended.numpy()[free], plain.numpy()[free])
+        assert (ascended.numpy()[saturated] < -60).all()
+        assert (found[saturated, labels[saturated]] == -1).all()
+    assert saturated.any() and (usual[saturated] == 0).any()

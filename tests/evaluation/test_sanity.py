@@ -42,9 +42,11 @@ def test_an_honest_model_raises_no_warning(subject):
 
 
 def test_masked_gradients_are_noticed(subject):
-    """Logits a thousand times as large: the softmax saturates, the gradient is zero in float32."""
-    inputs = keras.Input((28, 28, 1))
-    steep = keras.Model(inputs, layers.Rescaling(1e4)(subject.defence(inputs)))
+    """Pixels rounded to steps of 0.05, so that the gradient is zero everywhere."""
+
+    def stepped(images):
+        return subject.defence(tf.round(images * 20) / 20)
+
     by_other = correct(
         subject.defence,
         pgd(
@@ -53,13 +55,18 @@ def test_masked_gradients_are_noticed(subject):
         ),
         subject.labels,
     )  # fmt: skip
-    zero = evidence(sanity.gradients_are_there, subject, defence=steep)
+    zero = evidence(sanity.gradients_are_there, subject, defence=stepped)
     assert zero.warning and zero.figures["all_zero"] > 0.5
     beaten = evidence(
-        sanity.black_box_never_wins, subject, defence=steep, others={"transfer": by_other}
+        sanity.black_box_never_wins, subject, defence=stepped, others={"transfer": by_other}
     )
     assert "transfer" in beaten.warning
-    assert evidence(sanity.falls_to_zero_with_eps, subject, defence=steep).warning
+    assert evidence(sanity.falls_to_zero_with_eps, subject, defence=stepped).warning
+    # Confidence masks the gradient of the cross-entropy too, but not from PGD.
+    inputs = keras.Input((28, 28, 1))
+    steep = keras.Model(inputs, layers.Rescaling(1e4)(subject.defence(inputs)))
+    assert evidence(sanity.gradients_are_there, subject, defence=steep).warning
+    assert not evidence(sanity.falls_to_zero_with_eps, subject, defence=steep).warning
     assert not evidence(sanity.gradients_are_there, subject).warning
 
 
