@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aaa.attacks._engine.loop import loss_and_gradient
-from keras_aaa.attacks.losses import cross_entropy
+from keras_aaa.attacks.losses import ascended_cross_entropy
 from keras_aaa.defence import Defence
 from keras_aaa.evaluation.score import batches, logits_in_batches
 from keras_aaa.fast.compilation import compiled, per_model
@@ -38,11 +38,11 @@ class Evidence:
 
 
 def gradients_are_there(defence: Defence, images, labels) -> Evidence:
-    """Gradients of the loss must be finite, and nonzero for nearly all images."""
+    """Gradients of the attacks' loss must be finite, and nonzero for nearly all images."""
     zero, broken = (float(mask.mean()) for mask in _without_gradient(defence, images, labels))
     figures = {"all_zero": zero, "not_finite": broken}
     warning = (
-        f"The gradient of the cross-entropy is zero for {zero:.1%} of the images and not finite "
+        f"The gradient of the loss is zero for {zero:.1%} of the images and not finite "
         f"for {broken:.1%}: attacks that use it cannot see the model there."
     )
     return Evidence("gradients_are_there", figures, warning if zero + broken > TOLERATED else None)
@@ -141,7 +141,7 @@ def _gradient_graph(logits_of):
     def run(images, labels):
         def loss(x):
             logits = logits_of(x)
-            return cross_entropy(logits, labels), logits
+            return ascended_cross_entropy(logits, labels), logits
 
         gradient = loss_and_gradient(loss, images, raw=True)[2]
         axes = (1, 2, 3)

@@ -42,6 +42,7 @@ def per_model(model: Callable, key: tuple, make: Callable[[Callable], Any]) -> A
         entry = _entry_of(model)
         if key not in entry.values:
             entry.values[key] = make(entry.reference)
+            _note_structure(model)
         return entry.values[key]
 
 
@@ -57,7 +58,9 @@ def compiled(model: Callable, build: Callable[..., Callable], *key) -> Callable:
     def make(reference):
         @tf.function(reduce_retracing=True)
         def run(*tensors):
-            return build(freeze(reference()), *key)(*tensors)
+            results = build(freeze(reference()), *key)(*tensors)
+            _note_structure(reference())
+            return results
 
         return run
 
@@ -70,6 +73,16 @@ def _entry_of(model: Callable) -> _Entry:
     if entry is None or entry.reference() is not model or entry.made_of != made_of:
         entry = _entries[number] = _Entry(_reference(model), made_of)
     return entry
+
+
+@tf.autograph.experimental.do_not_convert
+def _note_structure(model: Callable) -> None:
+    """Take the present structure as the one that was traced.
+
+    A callable may count its own calls. That alone must not let it be traced again.
+    """
+    if id(model) in _entries:
+        _entries[id(model)].made_of = fingerprint(model)
 
 
 def _reference(model: Callable) -> Callable:

@@ -34,14 +34,14 @@ def _of(part, seen: set[int]) -> tuple:
     if isinstance(part, keras.Layer):
         return tuple(_layer(layer, seen) for layer in all_layers(part))
     if isinstance(part, functools.partial):
-        return _content((part.func, part.args, part.keywords), seen)
+        return _values({"function": part.func, "arguments": part.args, **part.keywords}, seen)
     if inspect.ismethod(part):
         return _of(part.__self__, seen) + _of(part.__func__, seen)
     if inspect.isfunction(part):
         return _function(part, seen)
     if hasattr(part, "python_function"):  # a tf.function
         return _of(part.python_function, seen)
-    return (id(part), _content(getattr(part, "__dict__", {}), seen))
+    return (id(part), _values(getattr(part, "__dict__", {}), seen))
 
 
 def _layer(layer: keras.Layer, seen: set[int]) -> tuple:
@@ -52,7 +52,18 @@ def _layer(layer: keras.Layer, seen: set[int]) -> tuple:
 
 def _function(function, seen: set[int]) -> tuple:
     read = inspect.getclosurevars(function)
-    return (id(function), _content({**read.globals, **read.nonlocals}, seen))
+    return (id(function), _values({**read.globals, **read.nonlocals}, seen))
+
+
+def _values(variables: Mapping, seen: set[int]) -> tuple:
+    """Return the contents of variables, but of lists and dictionaries only their identities.
+
+    A callable may log its calls in them. It would otherwise be traced again for each batch.
+    """
+    return tuple(
+        (name, id(value) if isinstance(value, list | dict | set) else _content(value, seen))
+        for name, value in variables.items()
+    )
 
 
 def _content(value, seen: set[int]):

@@ -181,6 +181,7 @@ def test_square_does_not_ask_about_images_that_stayed_as_they_were():
     images, labels = tf.fill((50, 1, 1, 1), 0.5), tf.zeros(50, tf.int64)
     found = square(black_box, images, labels, threat=EASY, queries=40)
     np.testing.assert_allclose(found, np.full((50, 1, 1, 1), 0.4), atol=1e-6)
+    assert asked.pop(0) == 8  # the check of what the model answers
     assert asked[0] == 50
     # Once at the end that fools most, no image is bettered: a square asks with probability 1/2.
     assert len(asked) == 41

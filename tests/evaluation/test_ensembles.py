@@ -144,7 +144,7 @@ def test_a_random_defence_is_said_and_attacked_by_its_mean():
 
     images, labels = examples(base)
     threat, few = BALLS[0], AutoAttack(steps=1, targets=1, queries=1)
-    with pytest.warns(UserWarning, match="The defence is random"):
+    with pytest.warns(UserWarning, match="the defence is random"):
         autoattack(model, images, labels, threat=threat, settings=few)
     # The mean gradient of a linear model is the gradient without noise.
     wide = ThreatModel("l2", 0.2)
@@ -159,5 +159,5 @@ def test_a_random_defence_is_said_and_attacked_by_its_mean():
 
 def test_one_class_is_refused():
     images = np.zeros((2, 5, 5, 1), np.float32)
-    with pytest.raises(ValueError, match="expected two classes or more, got 1"):
+    with pytest.raises(ValueError, match="expected two classes or more"):
         autoattack(linear(1), images, np.zeros(2, int), threat=BALLS[0])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_aaa.attacks import pgd
-from keras_aaa.evaluation import correct, sanity
+from keras_aaa.evaluation import correct, doubts, sanity
 from keras_aaa.evaluation.sanity import CHECKS, Subject, report
 from keras_aaa.models import build
 from keras_aaa.threat_model import ThreatModel
@@ -34,9 +34,14 @@ def evidence(check, subject, **changes):
     return check(dataclasses.replace(subject, **changes))
 
 
+def doubt(check, subject, **changes):
+    changed = dataclasses.replace(subject, **changes)
+    return check(changed.defence, changed.images, changed.labels)
+
+
 def test_an_honest_model_raises_no_warning(subject):
     found = {e.check: e.warning for e in report(subject)}
-    assert len(found) == len(CHECKS)
+    assert len(found) == len(CHECKS) + len(doubts.CHECKS)
     suspicious = {check for check, warning in found.items() if warning}
     assert suspicious <= {"base_falls", "stronger_changes_nothing"}, found
 
@@ -55,34 +60,34 @@ def test_masked_gradients_are_noticed(subject):
         ),
         subject.labels,
     )  # fmt: skip
-    zero = evidence(sanity.gradients_are_there, subject, defence=stepped)
+    zero = doubt(doubts.gradients_are_there, subject, defence=stepped)
     assert zero.warning and zero.figures["all_zero"] > 0.5
     beaten = evidence(
         sanity.black_box_never_wins, subject, defence=stepped, others={"transfer": by_other}
     )
     assert "transfer" in beaten.warning
     assert evidence(sanity.falls_to_zero_with_eps, subject, defence=stepped).warning
-    # Confidence masks the gradient of the cross-entropy too, but not from PGD.
+    # Confidence masks the gradient of the cross-entropy, but not that of the attacks' loss.
     inputs = keras.Input((28, 28, 1))
     steep = keras.Model(inputs, layers.Rescaling(1e4)(subject.defence(inputs)))
-    assert evidence(sanity.gradients_are_there, subject, defence=steep).warning
+    assert not doubt(doubts.gradients_are_there, subject, defence=steep).warning
     assert not evidence(sanity.falls_to_zero_with_eps, subject, defence=steep).warning
-    assert not evidence(sanity.gradients_are_there, subject).warning
+    assert not doubt(doubts.gradients_are_there, subject).warning
 
 
 def test_a_random_defence_is_noticed(subject):
     def random(images):
         return subject.defence(images + tf.random.normal(tf.shape(images), stddev=0.3))
 
-    assert "EOT" in evidence(sanity.answers_repeat, subject, defence=random).warning
-    assert evidence(sanity.answers_repeat, subject).warning is None
+    assert "EOT" in doubt(doubts.answers_repeat, subject, defence=random).warning
+    assert doubt(doubts.answers_repeat, subject).warning is None
 
 
 def test_probabilities_are_noticed(subject):
     inputs = keras.Input((28, 28, 1))
     softmax = keras.Model(inputs, layers.Softmax()(subject.defence(inputs)))
-    assert evidence(sanity.outputs_are_logits, subject, defence=softmax).warning
-    assert evidence(sanity.outputs_are_logits, subject).warning is None
+    assert doubt(doubts.outputs_are_logits, subject, defence=softmax).warning
+    assert doubt(doubts.outputs_are_logits, subject).warning is None
 
 
 def test_a_weak_attack_is_noticed(subject):
@@ -96,7 +101,7 @@ def test_without_an_undefended_classifier_there_is_nothing_to_say_of_it(subject)
     few = {"images": subject.images[:4], "labels": subject.labels[:4], "steps": 2}
     alone = dataclasses.replace(subject, base=None, **few)
     found = {e.check for e in report(alone)}
-    assert len(found) == len(CHECKS) - 1 and "base_falls" not in found
+    assert len(found) == len(CHECKS) + len(doubts.CHECKS) - 1 and "base_falls" not in found
     with pytest.raises(ValueError, match="expected a subject with an undefended classifier"):
         sanity.base_falls(alone)
 
