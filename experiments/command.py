@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 
 import tensorflow as tf
@@ -33,6 +34,7 @@ def friendly(main: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
     def run(argv: list[str]) -> int:
         logging.set_verbosity(logging.WARNING)
         tf.get_logger().setLevel("ERROR")  # one retracing for each model is expected
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
         try:
             if argv[1:]:
                 raise ValueError(f"unexpected argument {argv[1]!r}: expected --flags only.")

@@ -13,7 +13,6 @@ an attack made misclassified. An interrupted AutoAttack resumes.
 
 import itertools
 import sys
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from experiments.load_defence import load_defence, with_logits
 from experiments.tables import tables
 from keras_aaa.evaluation import AutoAttack, attack_all, autoattack, correct, resists
 from keras_aaa.evaluation.corruptions import survive_corruptions
-from keras_aaa.evaluation.doubts import Doubt, Evidence, doubts
+from keras_aaa.evaluation.doubts import Evidence, doubts
 from keras_aaa.evaluation.sanity import Subject, report
 from keras_aaa.evaluation.score import logits_in_batches
 from keras_aaa.fast.precision import POLICIES, choose_precision
@@ -110,7 +109,6 @@ def main(argv):
     for picture in ("fallen.png", "eps.png"):  # of an earlier run
         (workdir / picture).unlink(missing_ok=True)
     defence = with_logits(defence, images)
-    warnings.simplefilter("ignore", Doubt)  # printed with the results
     clean_correct = correct(defence.model, images, labels)
     rows, masks, worst = [], {}, images.copy()
     for spec in specs.values():
@@ -141,10 +139,10 @@ def main(argv):
     np.savez(workdir / "x_adv.npz", images=images, labels=labels, x_adv=worst)
     if FLAGS.sanity:
         evidence = _sanity(specs.values(), defence, images, labels, threat, masks, worst, workdir)
-    else:
+        _print_evidence(evidence)
+    else:  # the attacks have warned already
         evidence = doubts(defence.model, images, labels)
     result["sanity"] = [asdict(e) for e in evidence]
-    _print_evidence(evidence if FLAGS.sanity else [e for e in evidence if e.warning])
     write_json(workdir / "result.json", result)
     _picture(defence, images, labels, worst, clean_correct, workdir / "fallen.png")
     print_tables(tables(result))

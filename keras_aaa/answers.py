@@ -21,22 +21,24 @@ PROBABILITIES = (
 )
 
 
-def check_answers(model: Defence, images) -> None:
-    """Raise unless the model answers images with logits; warn if it answers with probabilities.
+def check_answers(model: Defence, images) -> int:
+    """Return the number of classes of a model that answers images with logits.
+
+    If it answers with probabilities, a warning says this.
 
     The model is asked about the first PROBED images, once for each size of images, and again
     after its structure changed.
 
     Args:
         model: keras.Model or callable, images -> logits.
-        images: float32 [n, h, w, c] in [0, 1].
+        images: float32 [n, h, w, c] in [0, 1], n >= 1.
 
     Raises:
         TypeError: if the answer is not one floating-point tensor.
         ValueError: if it is not [n, classes] with two classes or more, or is not finite.
     """
-    if not len(images) or isinstance(model, FastCopy):  # its model was checked
-        return
+    if isinstance(model, FastCopy):  # its model was checked
+        return model.model.output_shape[-1]
     images = tf.convert_to_tensor(images[:PROBED])
 
     def ask(reference):
@@ -44,8 +46,9 @@ def check_answers(model: Defence, images) -> None:
         logits = _logits(model, images)
         if are_probabilities(logits):
             warnings.warn(PROBABILITIES, stacklevel=4)
+        return logits.shape[1]
 
-    per_model(model, (check_answers, tuple(images.shape[1:])), ask)
+    return per_model(model, (check_answers, tuple(images.shape[1:])), ask)
 
 
 def _logits(model: Defence, images: tf.Tensor) -> np.ndarray:

@@ -89,6 +89,34 @@ def check_labels(labels, classes: int) -> None:
         raise ValueError(f"labels: expected 0 to {classes - 1}, got {low} to {high}.")
 
 
+def check_targets(targets, labels: tf.Tensor, classes: int) -> tf.Tensor:
+    """Return the target classes of an attack as an int64 tensor [n].
+
+    Raises:
+        TypeError: if they are not whole numbers.
+        ValueError: if they are not one class per image, other than its label.
+    """
+    targets = targets if tf.is_tensor(targets) else np.asarray(targets)
+    if not tf.as_dtype(targets.dtype).is_integer:
+        raise TypeError(f"targets: expected whole numbers, class indices, got {targets.dtype}.")
+    if targets.shape != labels.shape:
+        raise ValueError(
+            f"targets: expected shape {tuple(labels.shape)}, one per image; got "
+            f"{tuple(targets.shape)}."
+        )
+    low, high = int(np.min(targets)), int(np.max(targets))
+    if low < 0 or high >= classes:
+        raise ValueError(f"targets: expected 0 to {classes - 1}, got {low} to {high}.")
+    targets = tf.cast(targets, tf.int64)
+    same = np.flatnonzero(targets == labels)
+    if len(same):
+        raise ValueError(
+            f"targets: expected other classes than the labels; {len(same)} are equal, the first "
+            f"at index {same[0]}."
+        )
+    return targets
+
+
 def training_examples(
     data: tf.data.Dataset, model: keras.Model, examples: int = 0
 ) -> tuple[tf.data.Dataset, int]:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_aaa import ThreatModel
-from keras_aaa.attacks import ATTACKS, pgd
+from keras_aaa.attacks import ATTACKS, apgd, fab, pgd
 from keras_aaa.evaluation import AutoAttack, attack_all, autoattack, correct, resists
 
 RNG = np.random.default_rng(0)
@@ -106,6 +106,31 @@ def test_attacks_refuse_symbolic_tensors_and_datasets(classifier):
         attack(tf.data.Dataset.from_tensor_slices(IMAGES))
     with tf.distribute.MirroredStrategy(["/cpu:0"]).scope():
         assert attack(IMAGES).shape == IMAGES.shape
+
+
+@pytest.mark.parametrize(
+    "targets, error, match",
+    [
+        (LABELS, ValueError, "other classes than the labels; 6 are equal, the first at index 0"),
+        ((LABELS + 1) % 10 + 10, ValueError, "expected 0 to 9"),
+        (-np.ones(6, int), ValueError, "expected 0 to 9, got -1 to -1"),
+        (np.float32(LABELS), TypeError, "whole numbers"),
+        ((LABELS + 1)[:3] % 10, ValueError, r"expected shape \(6,\)"),
+        (np.eye(10, dtype=int)[LABELS], ValueError, r"expected shape \(6,\)"),
+    ],
+)
+def test_targets_are_other_classes(targets, error, match, classifier):
+    common = {"threat": THREAT, "steps": 2, "targets": targets}
+    for model in (classifier, lambda x: classifier(x)):
+        with pytest.raises(error, match=match):
+            fab(model, IMAGES, LABELS, **common)
+        with pytest.raises(error, match=match):
+            apgd(model, IMAGES, LABELS, loss="targeted_dlr", **common)
+
+
+def test_labels_of_no_class_are_refused_of_callables_too(classifier):
+    with pytest.raises(ValueError, match="labels: expected 0 to 9"):
+        pgd(lambda x: classifier(x), IMAGES, LABELS + 10, threat=THREAT, steps=1, step_size=0.1)
 
 
 def test_a_model_of_one_batch_size_says_so():

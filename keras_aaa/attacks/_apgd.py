@@ -74,7 +74,7 @@ def apgd(
     if (targets is None) == (loss in TARGETED):
         raise ValueError(f"targets: expected with {' or '.join(TARGETED)}, and only with them.")
     # The loss needs no targets or the targets of all images.
-    towards = labels if targets is None else tf.cast(targets, tf.int64)
+    towards = labels if targets is None else targets
     phases = _phases(threat, steps)
 
     def once(x, y, t, draw):

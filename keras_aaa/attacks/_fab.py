@@ -55,7 +55,7 @@ def fab(
     """
     check_number("steps", steps, 1, whole=True)
     run = compiled(model, _graph, threat, targets is not None)
-    towards = labels if targets is None else tf.cast(targets, tf.int64)
+    towards = labels if targets is None else targets
 
     def once(x, y, t, draw):
         start = x

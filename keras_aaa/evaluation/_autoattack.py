@@ -20,7 +20,7 @@ from keras_aaa.evaluation.doubts import (
     warn_of_doubts,
 )
 from keras_aaa.evaluation.map_threaded import BATCHES, map_threaded
-from keras_aaa.evaluation.score import correct, logits_in_batches, resists
+from keras_aaa.evaluation.score import correct, resists
 from keras_aaa.fast.fast_copy import fast_copy
 from keras_aaa.hashing import examples_hash
 from keras_aaa.inputs import check_batch
@@ -115,8 +115,7 @@ def autoattack(
     stages = settings.stages(threat)
     if not len(labels):
         return {stage: np.zeros(0, bool) for stage in ("clean", *stages)} | {"x_adv": images}
-    check_answers(defence, images)
-    stages = _fitted(stages, logits_in_batches(defence, images[:1]).shape[1])
+    stages = _fitted(stages, check_answers(defence, images))
     repeats = settings.version != "rand"
     warn_of_doubts(defence, images, labels, [c for c in CHECKS if repeats or c != answers_repeat])
     crafting = fast_copy(defence, precision, images=images)

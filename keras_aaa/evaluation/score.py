@@ -57,9 +57,9 @@ def _scored(defence: Defence, images, labels) -> tuple[np.ndarray, np.ndarray]:
     images, labels = check_batch(images, labels, defence)
     if not len(labels):
         return np.zeros(0, bool), np.zeros(0, bool)
-    check_answers(defence, images)
+    # A callable has no output shape to check earlier.
+    check_labels(labels, check_answers(defence, images))
     logits = logits_in_batches(defence, images)
-    check_labels(labels, logits.shape[1])  # a callable has no output shape to check earlier
     broken = np.isnan(logits).any(axis=1)
     return (np.argmax(logits, axis=-1) == labels.numpy()) & ~broken, broken
 

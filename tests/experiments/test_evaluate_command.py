@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from experiments.attack_specs import parse
 from experiments.cards import unclaimed
 from experiments.evaluation_data import threat_of
 from experiments.load_defence import load_defence, with_logits
@@ -281,21 +280,6 @@ def test_the_ball_is_the_cards_before_the_data_sets():
     assert threat_of("mnist", None, None, own.threat) == own.threat != threat_for("mnist")
     assert threat_of("mnist", None, 0.2, own.threat) == ThreatModel("linf", 0.2)
     assert threat_of("mnist", None, None) == threat_for("mnist")
-
-
-def test_attacks_are_parsed_with_their_defaults():
-    threat = ThreatModel("linf", 0.3)
-    assert parse("pgd:steps=10", threat).parameters == {"steps": 10, "step_size": 0.075}
-    assert parse("autoattack:queries=7", threat).parameters == {"queries": 7}
-    assert parse("fab", threat).parameters == {"steps": 100}
-    custom = parse("autoattack:attacks=apgd_ce+square", ThreatModel("l1", 12))
-    assert custom.parameters == {"attacks": ("apgd_ce", "square")}
-    assert custom.title == "autoattack:attacks=apgd_ce+square"
-    assert parse("clean", threat).parameters == {}
-    with pytest.raises(ValueError, match="Unknown parameter of pgd 'stepps'"):
-        parse("pgd:stepps=1", threat)
-    with pytest.raises(ValueError, match="steps expects int, got 'ten'"):
-        parse("pgd:steps=ten", threat)
 
 
 COMMAND = "experiments.evaluate"

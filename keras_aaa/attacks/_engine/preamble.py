@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_aaa.answers import check_answers
 from keras_aaa.checks import int32_seed
-from keras_aaa.inputs import check_batch
+from keras_aaa.inputs import check_batch, check_labels, check_targets
 from keras_aaa.norms import NORMS
 from keras_aaa.threat_model import ThreatModel
 
@@ -33,7 +33,10 @@ def attack(*norms: str) -> Callable[[Attack], Attack]:
             check_norm(craft.__name__, norms_of(checked), threat)
             if not len(labels):
                 return images
-            check_answers(model, images)
+            classes = check_answers(model, images)
+            check_labels(labels, classes)  # a callable has no output shape to check earlier
+            if settings.get("targets") is not None:
+                settings["targets"] = check_targets(settings["targets"], labels, classes)
             if "seed" in settings:
                 settings["seed"] = int32_seed(settings["seed"])
             return craft(model, images, labels, threat=threat, **settings)
