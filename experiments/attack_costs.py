@@ -22,7 +22,7 @@ from experiments.command import friendly, print_tables
 from keras_aaa.attacks import ATTACKS
 from keras_aaa.attacks._engine.preamble import norms_of
 from keras_aaa.checks import lookup
-from keras_aaa.evaluation.measure import logits_in_batches
+from keras_aaa.evaluation.score import logits_in_batches
 from keras_aaa.threat_model import ThreatModel
 
 FLAGS = flags.FLAGS

@@ -21,7 +21,9 @@ SETTINGS: dict[str, dict] = {
     "fab": {"steps": 2, "targets": (LABELS + 1) % 10},
     "pgd": {"steps": 2, "step_size": 0.05},
     "spsa": {"steps": 2, "samples": 2},
+    "hop_skip_jump": {"iterations": 1, "first_evaluations": 4},
     "square": {"queries": 5},
+    "transfer_pgd": {"steps": 2, "step_size": 0.05},
 }
 
 
