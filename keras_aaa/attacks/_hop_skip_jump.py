@@ -1,6 +1,5 @@
 """HopSkipJump: find the nearest misclassified image by the model's decisions alone."""
 
-import functools
 import math
 
 import tensorflow as tf
@@ -156,7 +155,15 @@ def _graph(logits_of, norm: str, pixels: int):
     return run
 
 
-_loop = functools.partial(tf.while_loop, parallel_iterations=1)
+def _loop(going, body, start):
+    """Run tf.while_loop, one iteration at a time, with the static shapes of the start."""
+
+    def step(*state):
+        return tf.nest.map_structure(
+            lambda new, old: tf.ensure_shape(new, old.shape), tuple(body(*state)), state
+        )
+
+    return tf.while_loop(going, step, start, parallel_iterations=1)
 
 
 def _begin(fools, start, seed):

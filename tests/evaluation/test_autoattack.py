@@ -248,6 +248,6 @@ def test_bad_settings_are_named(fitted, digits):
     with pytest.raises(ValueError, match=r"Did you mean 'ce'"):
         apgd(fitted, images, labels, threat=EASY, steps=1, loss="cee")
     with pytest.raises(ValueError, match="steps: expected 1 or more"):
-        fab(fitted, images, labels, threat=EASY, steps=0, targets=labels)
+        fab(fitted, images, labels, threat=EASY, steps=0, targets=(labels + 1) % 10)
     with pytest.raises(ValueError, match="first: expected 0 to 2"):
         square(fitted, images, labels, threat=EASY, queries=5, first=4, last=2)
