@@ -21,6 +21,10 @@ PROBABILITIES = (
 )
 
 
+class Doubt(UserWarning):
+    """A measured robust accuracy may be too high."""
+
+
 def check_answers(model: Defence, images) -> int:
     """Return the number of classes of a model that answers images with logits.
 
@@ -45,7 +49,7 @@ def check_answers(model: Defence, images) -> int:
         model = reference()
         logits = _logits(model, images)
         if are_probabilities(logits):
-            warnings.warn(PROBABILITIES, stacklevel=4)
+            warnings.warn(PROBABILITIES, Doubt, stacklevel=4)
         return logits.shape[1]
 
     return per_model(model, (check_answers, tuple(images.shape[1:])), ask)

@@ -9,22 +9,12 @@ from keras import layers
 from keras_aaa import ThreatModel
 from keras_aaa.attacks import ATTACKS, apgd, fab, pgd
 from keras_aaa.evaluation import AutoAttack, attack_all, autoattack, correct, resists
+from tests.helpers.small_attacks import SETTINGS
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((6, 8, 8, 1), np.float32)
 LABELS = RNG.integers(0, 10, 6)
 THREAT = ThreatModel("linf", 0.1)
-SETTINGS: dict[str, dict] = {
-    "apgd": {"steps": 2},
-    "carlini_wagner": {"steps": 2, "searches": 1},
-    "deepfool": {"steps": 2},
-    "fab": {"steps": 2, "targets": (LABELS + 1) % 10},
-    "pgd": {"steps": 2, "step_size": 0.05},
-    "spsa": {"steps": 2, "samples": 2},
-    "hop_skip_jump": {"iterations": 1, "first_evaluations": 4},
-    "square": {"queries": 5},
-    "transfer_pgd": {"steps": 2, "step_size": 0.05},
-}
 
 
 @pytest.fixture
@@ -40,7 +30,7 @@ def test_every_attack_takes_logits_of_every_floating_point_type(name, dtype, cla
     inputs = keras.Input((8, 8, 1))
     outputs = layers.Dense(10, dtype=dtype)(layers.Flatten()(inputs))
     for model in (keras.Model(inputs, outputs), lambda x: tf.cast(classifier(x), dtype)):
-        x_adv = attack(model, IMAGES, LABELS, threat=threat, **SETTINGS.get(name, {}))
+        x_adv = attack(model, IMAGES, LABELS, threat=threat, **SETTINGS[name])
         assert x_adv.dtype == tf.float32
         assert threat.contains(x_adv, IMAGES).all()
 

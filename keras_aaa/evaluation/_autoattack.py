@@ -13,9 +13,7 @@ from keras_aaa.checks import check_number, lookup
 from keras_aaa.defence import Defence
 from keras_aaa.evaluation._ensembles import NAMES, VERSIONS, Attack, Block, Stage, ensemble, fitting
 from keras_aaa.evaluation.doubts import (
-    CHECKS,
     Doubt,
-    answers_repeat,
     unattackable,
     warn_of_doubts,
 )
@@ -116,8 +114,7 @@ def autoattack(
     if not len(labels):
         return {stage: np.zeros(0, bool) for stage in ("clean", *stages)} | {"x_adv": images}
     stages = _fitted(stages, check_answers(defence, images))
-    repeats = settings.version != "rand"
-    warn_of_doubts(defence, images, labels, [c for c in CHECKS if repeats or c != answers_repeat])
+    warn_of_doubts(defence, images, labels, random=settings.version == "rand")
     crafting = fast_copy(defence, precision, images=images)
     key = {
         "identity": identity,

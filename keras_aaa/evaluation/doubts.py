@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from keras_aaa.answers import PROBABILITIES, Doubt
 from keras_aaa.attacks._engine.loop import loss_and_gradient
 from keras_aaa.attacks.losses import ascended_cross_entropy
 from keras_aaa.defence import Defence
@@ -22,10 +23,6 @@ BATCH = 50  # images; gradients of large ones take much memory
 EXAMPLES = 200  # of an evaluation, that the checks look at
 RANDOM = 1e-4  # parallel sums round differently from call to call, but less than this
 TOLERATED = 0.01  # share of images without a usable gradient
-
-
-class Doubt(UserWarning):
-    """A measured robust accuracy may be too high."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +62,8 @@ def outputs_are_logits(defence: Defence, images, labels) -> Evidence:
     """Outputs that are probabilities saturate the cross-entropy and hide the gradient."""
     logits = logits_in_batches(defence, images)
     off = float(np.abs(logits.sum(1) - 1).max())
-    warning = "The outputs sum to 1 and are not negative: these are probabilities, not logits."
-    return Evidence(
-        "outputs_are_logits", {"sum_minus_1": off}, warning if are_probabilities(logits) else None
-    )
+    warning = PROBABILITIES if are_probabilities(logits) else None
+    return Evidence("outputs_are_logits", {"sum_minus_1": off}, warning)
 
 
 Check = Callable[[Defence, np.ndarray, np.ndarray], Evidence]
@@ -90,8 +85,16 @@ def doubts(defence: Defence, images, labels, checks: Sequence[Check] = CHECKS) -
     return [check(defence, images, labels) for check in checks]
 
 
-def warn_of_doubts(defence: Defence, images, labels, checks: Sequence[Check] = CHECKS) -> None:
-    """Give a Doubt warning for each check that finds something suspicious, once for a model."""
+def warn_of_doubts(defence: Defence, images, labels, random: bool = False) -> None:
+    """Give a Doubt warning for each check that finds something suspicious, once for a model.
+
+    Of probabilities, check_answers has warned already.
+
+    Args:
+        defence, images, labels: as for doubts().
+        random: whether the attack is made for defences that answer differently from call to call.
+    """
+    checks = [gradients_are_there] if random else [gradients_are_there, answers_repeat]
 
     def warn(reference):
         for evidence in doubts(reference(), images, labels, checks):

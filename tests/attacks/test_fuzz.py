@@ -20,22 +20,9 @@ from keras_aaa.models import ARCHITECTURES, build, defend
 from keras_aaa.norms import NORMS
 from keras_aaa.threat_model import ThreatModel
 from keras_aaa.training import Recipe
+from tests.helpers.small_attacks import SETTINGS
 
 CLASSES = 4
-# Smallest settings of each attack; what they mean is tested elsewhere.
-SETTINGS = {
-    "apgd": {"steps": 3},
-    "carlini_wagner": {"steps": 3, "searches": 1},
-    "deepfool": {"steps": 2, "classes": 3},
-    "fab": {"steps": 2},
-    "fgsm": {},
-    "hop_skip_jump": {"iterations": 1, "first_evaluations": 2},
-    "pgd": {"steps": 2, "step_size": 0.1},
-    "random_noise": {},
-    "spsa": {"steps": 1, "samples": 2},
-    "square": {"queries": 3},
-    "transfer_pgd": {"steps": 2, "step_size": 0.1, "kernel": 3},
-}
 fuzz = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -9,16 +9,12 @@ from keras_aaa import ThreatModel
 from keras_aaa.attacks import pgd, random_noise, spsa, square
 from keras_aaa.checks import int32_seed
 from keras_aaa.evaluation import attack_all
+from tests.helpers.small_attacks import SETTINGS
 
 RNG = np.random.default_rng(0)
 IMAGES, LABELS = RNG.random((3, 8, 8, 1), np.float32), RNG.integers(0, 10, 3)
 COMMON = {"threat": ThreatModel("linf", 0.1)}
-ATTACKS = {
-    pgd: {"steps": 1, "step_size": 0.01},
-    random_noise: {},
-    spsa: {"steps": 1, "samples": 2},
-    square: {"queries": 3},
-}
+ATTACKS = (pgd, random_noise, spsa, square)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +25,7 @@ def classifier():
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda f: f.__name__)
 def test_seeds_of_every_type_and_size(attack, classifier):
     def run(seed):
-        settings = ATTACKS[attack] | COMMON
+        settings = SETTINGS[attack.__name__] | COMMON
         return attack(classifier, IMAGES, LABELS, seed=seed, **settings).numpy()
 
     for seed in (np.int64(200), np.uint8(200), np.uint64(200)):
@@ -39,11 +35,9 @@ def test_seeds_of_every_type_and_size(attack, classifier):
         assert all((one != other).any() for other in large[:i])
     with pytest.raises(TypeError, match=r"seed: expected a whole number, got 1\.5"):
         run(1.5)
-    parameters = {name: value for name, value in ATTACKS[attack].items()}
+    name, parameters = attack.__name__, SETTINGS[attack.__name__]
     for seed in (np.uint8(200), 2**63):
-        attack_all(
-            classifier, attack.__name__, IMAGES, LABELS, parameters=parameters, seed=seed, **COMMON
-        )
+        attack_all(classifier, name, IMAGES, LABELS, parameters=parameters, seed=seed, **COMMON)
 
 
 def test_small_seeds_stay_as_they_are():
